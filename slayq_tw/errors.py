@@ -1,0 +1,41 @@
+"""The exception tree. Each message says what is wrong, where, and what to do about it."""
+
+
+class SlayQError(Exception):
+    """Root of what this package raises on purpose."""
+
+
+class ConfigError(SlayQError):
+    """The configuration or the environment is wrong. The text is a complete report, one fault per line."""
+
+
+class PayloadError(SlayQError):
+    """A job's payload can never be delivered: the job fails for good with this text as its `last_error`."""
+
+
+class DeliveryError(SlayQError):
+    """A request got no usable answer: refused, reset, timed out, or malformed. Worth another attempt."""
+
+
+class DatabaseError(SlayQError):
+    """Postgres answered with an error.
+
+    Attributes:
+        sqlstate: the five-character code, or None when the server gave none.
+    """
+
+    def __init__(self, message: str, sqlstate: str | None = None) -> None:
+        super().__init__(message)
+        self.sqlstate = sqlstate
+
+
+class DatabaseUnavailable(DatabaseError):
+    """Postgres cannot be reached, or the connection was lost: the same call may succeed later."""
+
+
+class MigrationError(DatabaseError):
+    """The schema cannot be brought up to date by this program."""
+
+
+class SchemaTooNew(MigrationError):
+    """The job schema is at a breaking revision that this program does not know: exit status 57."""
