@@ -1,0 +1,258 @@
+"""One asynchronous Postgres connection that notices its own death, and comes back.
+
+txpostgres leaves four things to its user, and this module adds them: host names are resolved through the reactor
+(libpq would block it), connecting is bounded in time, closing with a query in flight leaves nothing behind in the
+reactor, and a connection that dies while idle reports it once instead of logging a traceback.
+"""
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+import psycopg2
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from txpostgres import txpostgres
+from txpostgres.reconnection import ConnectionDead, DeadConnectionDetector
+from txpostgres.retrying import RetryingCall, simpleBackoffIterator
+
+from slayq_tw.errors import DatabaseError, DatabaseUnavailable
+from slayq_tw.hostaddr import resolved
+
+T = TypeVar("T")
+
+CONNECT_TIMEOUT = 10.0
+"""Seconds for name resolution, and again for TCP, TLS and log-in."""
+
+RECONNECT_MAX_DELAY = 15.0
+"""Seconds between two attempts to reconnect, at most."""
+
+KEEPALIVE = {
+    "keepalives": "1",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "25000",  # milliseconds; without it, a half-open connection with unsent data lasts 15 min
+}
+"""libpq's keep-alive parameters: a half-open connection is noticed within half a minute."""
+
+# Server messages that no amount of waiting cures. libpq gives no SQLSTATE for a connection that never came up.
+_HOPELESS = (
+    "password authentication failed",
+    "no password supplied",
+    "authentication failed for user",
+    "does not exist",  # database or role
+    "permission denied for database",
+    "is not permitted to log in",
+    "no pg_hba.conf entry",
+    "is not currently accepting connections",
+)
+
+
+def is_dead(failure: Failure) -> bool:
+    """Whether a failure means that its connection is gone.
+
+    The driver raises OperationalError for lock time-outs, deadlocks and a full disk as well; those carry a code.
+    """
+    if failure.check(ConnectionDone, ConnectionLost, ConnectionDead):
+        return True
+    error = failure.value
+    if not isinstance(error, psycopg2.Error):
+        return False
+    if error.pgcode is None:
+        return isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError) or (
+            type(error) is psycopg2.DatabaseError
+        )
+    return error.pgcode.startswith("08") or error.pgcode in ("57P01", "57P02", "57P03")
+
+
+def translate(failure: Failure) -> DatabaseError | None:
+    """The driver's error as one of ours, or None when it is not the driver's."""
+    error = failure.value
+    if failure.check(CancelledError):
+        return DatabaseError("the statement was cancelled: it ran longer than its statement_timeout", "57014")
+    if is_dead(failure):
+        if isinstance(error, psycopg2.Error):
+            return DatabaseUnavailable(one_line(str(error)) or "the connection to Postgres was lost", error.pgcode)
+        return DatabaseUnavailable("the connection to Postgres was lost")
+    if isinstance(error, psycopg2.Error):
+        return DatabaseError(one_line(str(error)), error.pgcode)
+    return None
+
+
+def one_line(text: str) -> str:
+    """A server's message without its line breaks."""
+    return " ".join(text.split())
+
+
+def is_hopeless(error: DatabaseError) -> bool:
+    """Whether a failed connect will fail for ever: a refused password, a missing database, role or privilege."""
+    return any(text in str(error) for text in _HOPELESS)
+
+
+def _delays() -> Iterator[float]:
+    delays: Iterator[float] = simpleBackoffIterator(
+        initialDelay=0.5, maxDelay=RECONNECT_MAX_DELAY, factor=1.7, maxRetries=0, now=True
+    )
+    return delays
+
+
+def _stopped(failure: Failure) -> None:
+    failure.trap(CancelledError)
+
+
+class Detector(DeadConnectionDetector):  # type: ignore[misc]  # txpostgres has no types
+    """Reconnects for ever, says so, and can be told to stop."""
+
+    log = Logger()
+
+    def __init__(self, reactor: Any) -> None:
+        super().__init__(deathChecker=is_dead, reconnectionIterator=_delays, reactor=reactor)
+        self._abandoned = False
+        self._reconnecting: Deferred[Any] = succeed(None)
+
+    def startReconnecting(self, f: Failure) -> None:
+        """Try until it works; the reason goes to the log once."""
+        if self._abandoned:
+            return
+        reason = translate(f) or f.value
+        self.log.warn("{event}: {reason}", event="database_connection_lost", reason=str(reason))
+        call = RetryingCall(self.reconnect)
+        call.reactor = self.reactor
+        self._reconnecting = call.start(self.reconnectionIterator())
+        self._reconnecting.addCallback(lambda _: self.connectionRecovered())
+        self._reconnecting.addErrback(_stopped)
+
+    def connectionRecovered(self) -> Deferred[Any]:
+        """The connection stands again: the recovery handlers run."""
+        self.log.info("{event}", event="database_connection_restored")
+        recovered: Deferred[Any] = super().connectionRecovered()
+        return recovered
+
+    def abandon(self) -> None:
+        """No reconnection any more, also not the one under way."""
+        self._abandoned = True
+        self._reconnecting.cancel()
+
+
+class Connection(txpostgres.Connection):  # type: ignore[misc]  # txpostgres has no types
+    """A txpostgres connection that resolves, bounds, dies and reconnects as this module promises.
+
+    Args:
+        parameters: libpq keywords.
+        reactor: timers, readers and name resolution.
+    """
+
+    def __init__(self, parameters: Mapping[str, str], reactor: Any) -> None:
+        self.detector: Any
+        super().__init__(reactor=reactor, detector=Detector(reactor))
+        self._parameters = {**KEEPALIVE, "application_name": "slayq", **parameters}
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is open, as far as anybody knows."""
+        return self._connection is not None and not self._connection.closed and not self.detector.connectionIsDead
+
+    def connect(self) -> Deferred[None]:
+        """Open, or open again.
+
+        Fails with: DatabaseUnavailable, also when the server refuses the log-in (see `is_hopeless`).
+        """
+        return Deferred.fromCoroutine(self._open())
+
+    async def _open(self) -> None:
+        self.detector.setReconnectable(self)
+        parameters = await resolved(self._parameters, self.reactor, CONNECT_TIMEOUT)
+        too_late = self.reactor.callLater(CONNECT_TIMEOUT, self._drop)
+        try:
+            await super().connect(**parameters)
+        except ConnectionDone as error:
+            raise DatabaseUnavailable(f"no answer from Postgres within {CONNECT_TIMEOUT:g} s") from error
+        except psycopg2.Error as error:
+            self._drop()
+            raise DatabaseUnavailable(one_line(str(error)), error.pgcode) from error
+        finally:
+            self.detector.setReconnectable(self)  # without the addresses, which may be others next time
+            if too_late.active():
+                too_late.cancel()
+
+    def close(self) -> None:
+        """Close at once: a query in flight fails as on a lost connection, and the detector reconnects."""
+        if self._connection is None:
+            return
+        for cursor in self._cursors:  # or the reactor keeps a closed file descriptor
+            self.reactor.removeReader(cursor)
+            self.reactor.removeWriter(cursor)
+        super().close()
+
+    def abandon(self) -> None:
+        """Close for good."""
+        self.detector.abandon()
+        self.close()
+
+    def _drop(self) -> None:
+        """Close a connection that did not come up, without waking the detector."""
+        if self._connection is not None:
+            detector, self.detector = self.detector, None
+            self.close()
+            self.detector = detector
+
+    def doRead(self) -> None:
+        """As txpostgres does it; an idle connection's death goes to the detector, not to the log as a bug."""
+        try:
+            super().doRead()
+        except psycopg2.Error:
+            self.connectionLost(Failure())
+
+    def rows(self, sql: str, parameters: Any) -> Deferred[list[tuple[Any, ...]]]:
+        """Run one string of SQL in autocommit; the rows of its last statement, or none."""
+
+        async def fetch() -> list[tuple[Any, ...]]:
+            cursor = self.cursor()
+            await cursor.execute(sql, parameters)
+            return cursor.fetchall() if cursor.description else []
+
+        checked: Deferred[list[tuple[Any, ...]]] = self._doit(lambda: Deferred.fromCoroutine(fetch()))
+        return checked
+
+    def transaction(self, work: Callable[[Any], Awaitable[T]]) -> Deferred[T]:
+        """Run `work(cursor)` between BEGIN and COMMIT.
+
+        txpostgres's `runInteraction` tries to roll back on a lost connection too, and logs a traceback for it.
+        """
+
+        async def run() -> T:
+            cursor = self.cursor()
+            await cursor.execute("BEGIN")
+            try:
+                result = await work(cursor)
+                await cursor.execute("COMMIT")
+            except BaseException:
+                if not self._connection.closed:
+                    await self._roll_back(cursor)
+                raise
+            return result
+
+        checked: Deferred[T] = self._doit(lambda: Deferred.fromCoroutine(run()))
+        return checked
+
+    async def _roll_back(self, cursor: Any) -> None:
+        try:
+            await cursor.execute("ROLLBACK")
+        except (psycopg2.Error, ConnectionDone, CancelledError):
+            self.close()  # an open transaction may not go back into the pool
+
+    def bounded(self, seconds: float, call: Callable[[], Deferred[T]]) -> Deferred[T]:
+        """Make a call on this connection; one that gets no answer in time loses the connection.
+
+        This is the second bound: `statement_timeout` is the first, and the server may be unable to keep it.
+        """
+        guard = self.reactor.callLater(seconds, self.close)
+
+        def settle(result: T | Failure) -> T | Failure:
+            if guard.active():
+                guard.cancel()
+            return result
+
+        return call().addBoth(settle)

@@ -1,0 +1,171 @@
+"""`Database`: a small pool of connections; query, transaction, and errors that are ours."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, DeferredSemaphore, succeed
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from slayq_tw.connection import Connection, is_hopeless, translate
+from slayq_tw.errors import DatabaseUnavailable
+
+POOL_SIZE = 4
+STATEMENT_TIMEOUT = 30.0
+"""Seconds that a statement may run unless its caller says otherwise."""
+ANSWER_GRACE = 5.0
+"""Seconds after a statement's own bound until its connection is given up as hung."""
+START_MIN_DELAY, START_MAX_DELAY = 0.5, 15.0
+"""Seconds between two attempts to reach a database that is not there yet."""
+
+T = TypeVar("T")
+Parameters = Mapping[str, Any] | Sequence[Any] | None
+
+
+class Cursor(Protocol):
+    """What a transaction's work gets: txpostgres's cursor."""
+
+    rowcount: int
+
+    def execute(self, query: str, params: Parameters = None) -> Awaitable[Any]:
+        """Run one statement."""
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        """All rows of the last statement."""
+
+    def fetchone(self) -> tuple[Any, ...] | None:
+        """The next row of the last statement."""
+
+
+class Database:
+    """The pool.
+
+    Args:
+        parameters: libpq keywords.
+        reactor: timers, readers and name resolution.
+        display: how the log names this database: without its password.
+        size: connections, all opened at start.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self, parameters: Mapping[str, str], reactor: Any, *, display: str = "Postgres", size: int = POOL_SIZE
+    ) -> None:
+        self._reactor = reactor
+        self._display = display
+        self._connections = [Connection(parameters, reactor) for _ in range(size)]
+        self._idle = list(self._connections)
+        self._slots = DeferredSemaphore(size)
+        self._closed = False
+        self._pause: Deferred[None] = succeed(None)
+
+    async def open(self) -> None:
+        """Connect, waiting as long as the server is unreachable or starting.
+
+        Raises:
+            DatabaseUnavailable: the server refuses for a reason that waiting does not cure.
+        """
+        first, *others = self._connections
+        delay = START_MIN_DELAY
+        while True:
+            try:
+                await first.connect()
+                break
+            except DatabaseUnavailable as error:
+                if is_hopeless(error) or self._closed:
+                    raise DatabaseUnavailable(f"{self._display}: {error}", error.sqlstate) from error
+                self.log.warn(
+                    "{event}: {database} is not there yet ({reason}); next attempt in {delay:.1f} s",
+                    event="database_waiting",
+                    database=self._display,
+                    reason=str(error),
+                    delay=delay,
+                )
+            self._pause = deferLater(self._reactor, delay)
+            try:
+                await self._pause
+            except CancelledError as error:
+                raise DatabaseUnavailable("closed while waiting for the database") from error
+            delay = min(delay * 1.7, START_MAX_DELAY)
+        # A second connection may be refused (too many clients): it is tried again while the first one works.
+        connecting = [other.connect().addErrback(self._reconnect_later, other) for other in others]
+        await DeferredList(connecting)
+        self.log.info("{event}: {database}", event="database_connected", database=self._display)
+
+    def _reconnect_later(self, failure: Failure, connection: Connection) -> None:
+        failure.trap(DatabaseUnavailable)
+        connection.detector.connectionIsDead = True
+        connection.detector.startReconnecting(failure)
+
+    @property
+    def reachable(self) -> bool:
+        """Whether at least one connection stands."""
+        return any(connection.alive for connection in self._connections)
+
+    async def query(
+        self, sql: str, parameters: Parameters = None, *, timeout: float = STATEMENT_TIMEOUT
+    ) -> list[tuple[Any, ...]]:
+        """Run SQL in a transaction of its own.
+
+        Args:
+            sql: one statement, or several that belong together; the last one's rows are the result.
+            parameters: by name or position; without them a `%` stands for itself.
+            timeout: seconds until the server cancels it.
+
+        Raises:
+            DatabaseError: the server refused; `sqlstate` says why (57014: it took too long).
+            DatabaseUnavailable: the connection is lost; whether the statement took effect is unknown.
+        """
+        # One string is one transaction, so SET LOCAL ends with it: nothing leaks through a pooler.
+        bounded_sql = f"SET LOCAL statement_timeout = {round(timeout * 1000)};\n{sql}"
+        rows: list[tuple[Any, ...]] = await self._with_connection(
+            timeout + ANSWER_GRACE, lambda connection: connection.rows(bounded_sql, parameters)
+        )
+        return rows
+
+    async def transaction(self, work: Callable[[Cursor], Awaitable[T]], *, timeout: float = STATEMENT_TIMEOUT) -> T:
+        """Run `work(cursor)` between BEGIN and COMMIT; an exception rolls back.
+
+        Args:
+            work: a coroutine function.
+            timeout: seconds, for each statement and for the whole.
+
+        Raises:
+            DatabaseError, DatabaseUnavailable: as `query` does. What `work` raises itself comes through.
+        """
+
+        async def bounded_work(cursor: Cursor) -> T:
+            await cursor.execute(f"SET LOCAL statement_timeout = {round(timeout * 1000)}")
+            return await work(cursor)
+
+        result: T = await self._with_connection(
+            timeout + ANSWER_GRACE,
+            lambda connection: connection.transaction(bounded_work),
+        )
+        return result
+
+    async def _with_connection(self, seconds: float, call: Callable[[Connection], Deferred[Any]]) -> Any:
+        await self._slots.acquire()
+        connection = next((one for one in self._idle if one.alive), self._idle[0])
+        self._idle.remove(connection)
+        try:
+            return await connection.bounded(seconds, lambda: call(connection)).addErrback(_raise_ours)
+        finally:
+            self._idle.append(connection)
+            self._slots.release()
+
+    async def close(self) -> None:
+        """Close every connection; also ends an `open` that still waits. Doing it twice is harmless."""
+        self._closed = True
+        self._pause.cancel()
+        for connection in self._connections:
+            connection.abandon()
+
+
+def _raise_ours(failure: Failure) -> Failure:
+    ours = translate(failure)
+    if ours is not None:
+        raise ours from failure.value
+    return failure

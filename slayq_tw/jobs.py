@@ -1,0 +1,228 @@
+"""`Job` and `JobStore`: the daemon's side of the job tables, in terms of claims and what becomes of them."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from secrets import token_hex
+
+from slayq_tw.database import Cursor, Database
+from slayq_tw.errors import DatabaseError
+from slayq_tw.sqlfiles import named_queries
+
+CRON_IDENTIFIER = "cronQueue"
+CRON_KEY = "cron"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A claimed job, as it was at its claim.
+
+    Attributes:
+        identifier: the task identifier, a queue's name or alias.
+        payload: the JSON text, byte for byte.
+        attempts: this attempt's number, 1 at the first.
+        lane: id of the serial queue, or None.
+        locked_at: when it was claimed: with the worker's id, the claim's identity.
+        revision: of the keyed request that was claimed.
+    """
+
+    id: int
+    identifier: str
+    payload: str
+    attempts: int
+    max_attempts: int
+    key: str | None
+    priority: int
+    run_at: datetime
+    lane: int | None
+    locked_at: datetime
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A failed attempt.
+
+    Attributes:
+        error: one line for `last_error`.
+        delay: seconds from now before which it may not run again, 0 for the usual back-off.
+        final: whether it fails for good, whatever attempts are left.
+    """
+
+    job: Job
+    error: str
+    delay: float = 0.0
+    final: bool = False
+
+
+class JobStore:
+    """Claims jobs, and writes under their claims what became of them.
+
+    It knows what it holds: a job is held from its claim until its end is written.
+
+    Args:
+        database: with the schema in place.
+        identifiers: all that this process serves.
+    """
+
+    def __init__(self, database: Database, identifiers: Iterable[str]) -> None:
+        self._database = database
+        self._identifiers = tuple(identifiers)
+        self._queries = named_queries("jobs.sql")
+        self._tasks: dict[str, int] = {}
+        self._names: dict[int, str] = {}
+        self._held: dict[int, Job] = {}
+        self.worker = f"pool-{token_hex(9)}"
+
+    @property
+    def held(self) -> int:
+        """How many claimed jobs have no written end yet."""
+        return len(self._held)
+
+    async def register(self) -> None:
+        """Make the served identifiers known and learn their ids. Doing it again finds rows that were recreated."""
+        rows = await self._database.query(self._queries["register_tasks"], {"identifiers": list(self._identifiers)})
+        self._tasks = dict(rows)
+        self._names = {number: name for name, number in rows}
+
+    async def claim(self, requests: Sequence[tuple[Sequence[str], int]]) -> list[list[Job]]:
+        """Claim due jobs for several groups of identifiers in one statement.
+
+        Args:
+            requests: for each group its identifiers and how many jobs it wants at most.
+
+        Returns:
+            For each group its jobs, by priority, then run_at.
+        """
+        asked = [
+            (self._tasks[name], number, limit)
+            for number, (names, limit) in enumerate(requests)
+            for name in names
+            if name in self._tasks and limit > 0
+        ]
+        if not asked:
+            return [[] for _ in requests]
+        tasks, groups, limits = (list(column) for column in zip(*asked, strict=True))
+        rows = await self._database.query(
+            self._queries["claim_jobs"],
+            {"tasks": tasks, "groups": groups, "limits": limits, "worker": self.worker},
+        )
+        group_of = dict(zip(tasks, groups, strict=True))
+        claimed: list[list[Job]] = [[] for _ in requests]
+        for number, task, *rest in rows:
+            job = Job(number, self._names[task], *rest)
+            self._held[job.id] = job
+            claimed[group_of[task]].append(job)
+        for jobs in claimed:
+            jobs.sort(key=lambda job: (job.priority, job.run_at, job.id))
+        return claimed
+
+    async def complete(self, jobs: Sequence[Job]) -> set[int]:
+        """Remove delivered jobs; the ids that were still there."""
+        rows = await self._database.query(
+            self._queries["complete_jobs"],
+            {
+                **self._claims(jobs),
+                "revisions": [job.revision for job in jobs],
+            },
+        )
+        self._let_go(jobs)
+        return {row[0] for row in rows}
+
+    async def fail(self, failures: Sequence[Failure]) -> dict[int, bool]:
+        """End failed attempts.
+
+        Returns:
+            By id of those whose claim still stood: whether the job has now failed for good.
+        """
+        jobs = [failure.job for failure in failures]
+        rows = await self._database.query(
+            self._queries["fail_jobs"],
+            {
+                **self._claims(jobs),
+                "errors": [failure.error for failure in failures],
+                "delays": [failure.delay for failure in failures],
+                "finals": [failure.final for failure in failures],
+            },
+        )
+        self._let_go(jobs)
+        return dict(rows)
+
+    async def release(self, jobs: Sequence[Job]) -> set[int]:
+        """Hand jobs back unworked, their attempt uncounted; the ids whose claim still stood."""
+        rows = await self._database.query(
+            self._queries["release_jobs"], {**self._claims(jobs), "keys": [job.key for job in jobs]}
+        )
+        self._let_go(jobs)
+        return {row[0] for row in rows}
+
+    async def release_strays(self) -> list[int]:
+        """Hand back what carries this worker's id and is not held: claims whose answer was lost. Their ids.
+
+        No claim may be under way meanwhile.
+        """
+        rows = await self._database.query(
+            self._queries["release_strays"],
+            {
+                "worker": self.worker,
+                "held": list(self._held),
+                "lanes": [job.lane for job in self._held.values() if job.lane is not None],
+            },
+        )
+        return [row[0] for row in rows]
+
+    async def unserved(self) -> list[str]:
+        """Identifiers with due jobs that this process does not serve."""
+        rows = await self._database.query(
+            self._queries["unserved_identifiers"], {"tasks": list(self._names)}, timeout=10.0
+        )
+        return [row[0] for row in rows]
+
+    async def register_crontab(self) -> None:
+        """Make the cron tick's identifier known, so that every process agrees since when it exists."""
+        await self._database.query(self._queries["register_crontab"], {"identifier": CRON_IDENTIFIER})
+
+    async def schedule_tick(
+        self, minute: datetime, payload: str, stuck: datetime | None
+    ) -> tuple[bool, datetime | None]:
+        """Add the cron tick of one minute unless some process did.
+
+        Args:
+            minute: aware, a whole minute.
+            payload: JSON text.
+            stuck: a `last_execution` that is known to stand still in the future, and may be overruled.
+
+        Returns:
+            Whether this call added it, and the `last_execution` it found.
+        """
+
+        async def schedule(cursor: Cursor) -> tuple[bool, datetime | None]:
+            await cursor.execute(
+                self._queries["schedule_minute"],
+                {
+                    "identifier": CRON_IDENTIFIER,
+                    "key": CRON_KEY,
+                    "minute": minute,
+                    "payload": payload,
+                    "stuck": stuck,
+                },
+            )
+            ((moved, added, before),) = cursor.fetchall()
+            if moved and not added:  # add_job's answer of nulls; rolling back leaves the minute to the next try
+                raise DatabaseError("add_job stored no cron tick")
+            return bool(moved), before
+
+        return await self._database.transaction(schedule)
+
+    def _claims(self, jobs: Sequence[Job]) -> dict[str, object]:
+        return {
+            "worker": self.worker,
+            "ids": [job.id for job in jobs],
+            "claimed": [job.locked_at for job in jobs],
+            "lanes": [job.lane for job in jobs],
+        }
+
+    def _let_go(self, jobs: Iterable[Job]) -> None:
+        for job in jobs:
+            if self._held.get(job.id) is job:  # it may have been claimed again since
+                del self._held[job.id]

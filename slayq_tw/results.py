@@ -1,0 +1,220 @@
+"""`ResultWriter`: what became of claimed jobs, kept until Postgres has it."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure as TwistedFailure
+
+from slayq_tw.errors import DatabaseError, DatabaseUnavailable
+from slayq_tw.jobs import Failure, Job, JobStore
+
+BATCH = 500
+"""Results of one kind in one statement, at most."""
+RETRY_MIN, RETRY_MAX = 0.25, 5.0
+"""Seconds between two attempts to write the same results."""
+REFUSED_INTERVAL = 30.0
+"""Seconds between two attempts to write a result that the database refuses though it is there."""
+
+Write = Callable[[Sequence[Any]], Awaitable[None]]
+
+
+class ResultWriter:
+    """Collects the ends of jobs and writes them in batches.
+
+    One write is in flight at a time; what ends meanwhile is the next batch, so the batches grow with the load and a
+    lone result is written at once. A result is forgotten only when the database has confirmed it: through an outage
+    it is kept and tried again, and writing it twice changes nothing, since it is written under its claim.
+
+    Args:
+        store: writes.
+        clock: IReactorTime.
+        lane_freed: called after jobs of serial lanes were written: the next in their lane can be claimed.
+    """
+
+    log = Logger()
+
+    def __init__(self, store: JobStore, clock: Any, lane_freed: Callable[[], None]) -> None:
+        self._store = store
+        self._clock = clock
+        self._lane_freed = lane_freed
+        self._completed: list[Job] = []
+        self._failed: list[Failure] = []
+        self._released: list[Job] = []
+        self._refused = 0  # results that wait apart, because the database will not have them
+        self._writing: Deferred[None] | None = None
+        self._pause: Deferred[None] | None = None
+        self._trouble = False
+
+    @property
+    def pending(self) -> int:
+        """Results that Postgres does not have yet."""
+        return len(self._completed) + len(self._failed) + len(self._released) + self._refused
+
+    def completed(self, job: Job) -> None:
+        """The job was delivered."""
+        self._completed.append(job)
+        self._begin()
+
+    def failed(self, failure: Failure) -> None:
+        """The attempt failed."""
+        self._failed.append(failure)
+        self._begin()
+
+    def released(self, job: Job) -> None:
+        """The job goes back unworked."""
+        self._released.append(job)
+        self._begin()
+
+    async def flush(self, timeout: float) -> None:
+        """Write everything now, for at most `timeout` seconds; what cannot be written is named in the log."""
+        if self._pause is not None:
+            self._pause.cancel()
+        if self._writing is not None:
+            done: Deferred[None] = Deferred()
+            self._writing.addBoth(lambda _: done.callback(None))
+            with suppress(TimeoutError):
+                await done.addTimeout(timeout, self._clock)
+        if self.pending:
+            self.log.error(
+                "{event}: {count} results could not be written before the stop; "
+                "their jobs stay locked until another worker recovers them, and are then delivered again",
+                event="results_lost",
+                count=self.pending,
+            )
+
+    def _begin(self) -> None:
+        if self._writing is None:
+            self._writing = deferLater(self._clock, 0)  # what ends in this turn goes out together
+            self._writing.addCallback(lambda _: Deferred.fromCoroutine(self._write_all()))
+            self._writing.addBoth(self._ended)
+
+    def _ended(self, result: Any) -> None:
+        self._writing = None
+        if isinstance(result, TwistedFailure):
+            self.log.failure("{event}", result, event="results_bug")
+
+    async def _write_all(self) -> None:
+        delay = RETRY_MIN
+        while self._completed or self._failed or self._released:
+            try:
+                await self._write_some()
+            except DatabaseError as error:
+                self._report_trouble(error)
+                await self._rest(delay)
+                delay = min(delay * 2, RETRY_MAX)
+            else:
+                delay = RETRY_MIN
+                self._report_recovery()
+
+    async def _write_some(self) -> None:
+        """One batch of each kind. A batch is taken off its list only when it is written or set apart."""
+        lanes = False
+        if failures := self._failed[:BATCH]:
+            await self._write(failures, self._write_failures, self.failed)
+            del self._failed[: len(failures)]
+            lanes = lanes or any(failure.job.lane is not None for failure in failures)
+        for jobs_of, write, again in (
+            (self._completed, self._write_completed, self.completed),
+            (self._released, self._write_released, self.released),
+        ):
+            if jobs := jobs_of[:BATCH]:
+                await self._write(jobs, write, again)
+                del jobs_of[: len(jobs)]
+                lanes = lanes or any(job.lane is not None for job in jobs)
+        if lanes:
+            self._lane_freed()
+
+    async def _write(self, batch: Sequence[Any], write: Write, again: Callable[[Any], None]) -> None:
+        """Write a batch; if the database refuses it though it is there, write each result by itself."""
+        try:
+            await write(batch)
+            return
+        except DatabaseUnavailable:
+            raise
+        except DatabaseError as error:
+            if len(batch) == 1:
+                self._set_apart(batch[0], again, error)
+                return
+        refused = []
+        for one in batch:
+            try:
+                await write([one])
+            except DatabaseUnavailable:
+                raise  # the whole batch comes again, which changes nothing for what is written already
+            except DatabaseError as error:
+                refused.append((one, error))
+        for one, error in refused:
+            self._set_apart(one, again, error)
+
+    def _set_apart(self, result: Any, again: Callable[[Any], None], error: DatabaseError) -> None:
+        job = result.job if isinstance(result, Failure) else result
+        self.log.error(
+            "{event}: job {job_id}: the database refuses its result ({reason}); next attempt in {delay:g} s",
+            event="result_refused",
+            job_id=job.id,
+            queue=job.identifier,
+            reason=str(error),
+            delay=REFUSED_INTERVAL,
+        )
+        self._refused += 1
+
+        def retry() -> None:
+            self._refused -= 1
+            again(result)
+
+        self._clock.callLater(REFUSED_INTERVAL, retry)
+
+    async def _write_completed(self, jobs: Sequence[Job]) -> None:
+        await self._store.complete(jobs)
+
+    async def _write_released(self, jobs: Sequence[Job]) -> None:
+        await self._store.release(jobs)
+
+    async def _write_failures(self, failures: Sequence[Failure]) -> None:
+        exhausted = await self._store.fail(failures)
+        for failure in failures:
+            job = failure.job
+            if exhausted.get(job.id):
+                self.log.warn(
+                    "{event}: job {job_id} of {queue} after attempt {attempt}: {error}",
+                    event="job_failed_for_good",
+                    job_id=job.id,
+                    queue=job.identifier,
+                    attempt=job.attempts,
+                    error=failure.error,
+                )
+            elif job.id not in exhausted and not self._trouble:
+                self.log.warn(
+                    "{event}: job {job_id} of {queue}: its failure was not recorded, somebody else has it",
+                    event="claim_lost",
+                    job_id=job.id,
+                    queue=job.identifier,
+                )
+
+    async def _rest(self, delay: float) -> None:
+        self._pause = deferLater(self._clock, delay)
+        try:
+            await self._pause
+        except CancelledError:
+            pass  # `flush` wants the next attempt now
+        finally:
+            self._pause = None
+
+    def _report_trouble(self, error: DatabaseError) -> None:
+        if not self._trouble:
+            self._trouble = True
+            self.log.warn(
+                "{event}: {count} results wait for the database ({reason})",
+                event="results_waiting",
+                count=self.pending,
+                reason=str(error),
+            )
+
+    def _report_recovery(self) -> None:
+        if self._trouble:
+            self._trouble = False
+            self.log.info("{event}: the database has all results again", event="results_written")

@@ -1,0 +1,240 @@
+"""`SlayQService` and `build`: the parts put together, and their order at start and stop."""
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from slayq_tw import conninfo
+from slayq_tw.claims import Claimer
+from slayq_tw.config import Config
+from slayq_tw.cron import CronService
+from slayq_tw.database import Database
+from slayq_tw.delivery import WebhookSender, make_http_client
+from slayq_tw.errors import DatabaseError, SchemaTooNew
+from slayq_tw.grants import apply_grants
+from slayq_tw.graphile import REVISION
+from slayq_tw.jobs import CRON_IDENTIFIER, JobStore
+from slayq_tw.listener import Listener
+from slayq_tw.migrations import migrate
+from slayq_tw.poller import QueuePoller
+from slayq_tw.results import ResultWriter
+from slayq_tw.watch import UnservedWatch
+from slayq_tw.worker import JobWorker
+
+EXIT_FAILED = 1
+"""Exit status: it could not start."""
+EXIT_SCHEMA_TOO_NEW = 57
+"""Exit status: the job schema is newer than this program, and not compatible; Graphile Worker's own number."""
+FLUSH_TIMEOUT = 1.5
+"""Seconds at stop for the last results; with the default grace this fits into Docker's 10."""
+SAMPLE_SECRET = b'G,4DgB$.?>X]"w}w1745Xq2nKoM4BG74'
+"""The secret that upstream's documentation prints, and that is therefore none."""
+
+
+class SlayQService(MultiService):
+    """The daemon. Its children start when the schema is ready.
+
+    Args:
+        database: opened first, closed last.
+        prepare: brings the schema up to date.
+        listener: announces jobs and schema changes.
+        pollers: one for each queue, and the cron tick's.
+        others: further services that need the schema.
+        results: flushed at stop.
+        grace: seconds that deliveries may go on after a stop.
+        reactor: stopped when the start fails.
+
+    Attributes:
+        exit_status: what the process should end with.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        database: Database,
+        prepare: Callable[[], Awaitable[None]],
+        listener: Listener,
+        pollers: Sequence[QueuePoller],
+        others: Sequence[Any],
+        results: ResultWriter,
+        grace: float,
+        reactor: Any,
+    ) -> None:
+        super().__init__()
+        self.exit_status = 0
+        self.database = database
+        self._prepare = prepare
+        self._listener = listener
+        self._pollers = pollers
+        self._others = others
+        self._results = results
+        self._grace = grace
+        self._reactor = reactor
+        self._brought_up: Deferred[None] | None = None
+        self._waiting: list[Deferred[None]] = []
+        self._stopping: Deferred[None] | None = None
+        self.state = "stopped"
+
+    def startService(self) -> None:
+        """Begin to start; `when_ready` tells when it is done."""
+        super().startService()  # no children yet: one added before this line would start twice
+        self.state = "starting"
+        self._stopping = None
+        self._brought_up = Deferred.fromCoroutine(self._bring_up())
+        self._brought_up.addErrback(self._give_up)
+
+    def when_ready(self) -> Deferred[None]:
+        """Fires when jobs are being claimed."""
+        ready: Deferred[None] = Deferred()
+        if self.state == "running":
+            ready.callback(None)
+        else:
+            self._waiting.append(ready)
+        return ready
+
+    async def _bring_up(self) -> None:
+        await self.database.open()
+        await self._prepare()
+        await self._listener.open()
+        if not self.running:
+            return
+        for child in (*self._pollers, *self._others):
+            child.setServiceParent(self)  # starts it: the parent is running
+        self.state = "running"
+        self.log.info("{event}: {count} queues", event="started", count=len(self._pollers) - 1)
+        waiting, self._waiting = self._waiting, []
+        for ready in waiting:
+            ready.callback(None)
+
+    def _give_up(self, failure: Failure) -> None:
+        if not self.running:
+            return  # stopped while starting: whatever was under way was cut off
+        self.exit_status = EXIT_SCHEMA_TOO_NEW if failure.check(SchemaTooNew) else EXIT_FAILED
+        if failure.check(DatabaseError):
+            self.log.critical("{event}: {reason}", event="start_failed", reason=str(failure.value))
+        else:
+            self.log.failure("{event}", failure, event="start_failed")
+        self._reactor.stop()
+
+    def wake(self) -> None:
+        """Have every queue looked at now."""
+        for poller in self._pollers:
+            poller.wake()
+
+    def migrated(self, revision: int) -> None:
+        """The job schema was brought to a breaking revision: stop, if this program does not know it."""
+        if revision <= REVISION or not self.running:
+            return
+        self.log.critical(
+            "{event}: the job schema is now at revision {revision}, a breaking change; this program knows up to "
+            "{known} and must be updated",
+            event="schema_too_new",
+            revision=revision,
+            known=REVISION,
+        )
+        self.exit_status = EXIT_SCHEMA_TOO_NEW
+        self._reactor.stop()
+
+    def stopService(self) -> Deferred[None]:
+        """Claim nothing more, let deliveries finish within the grace period, write every result, close."""
+        over: Deferred[None] = Deferred()
+        if self._stopping is None:
+            self._stopping = Deferred.fromCoroutine(self._take_down())
+
+        def pass_on(result: Any) -> Any:
+            over.callback(None)
+            return result
+
+        self._stopping.addBoth(pass_on)
+        return over
+
+    def cut_grace(self) -> None:
+        """End the deliveries in flight now; their jobs are handed back."""
+        for poller in self._pollers:
+            poller.cut()
+
+    async def _take_down(self) -> None:
+        self.running = False
+        if self.state == "starting":
+            await self.database.close()  # ends whatever the start waits for
+        self.state = "stopping"
+        if self._brought_up is not None:
+            await self._brought_up
+        self._listener.close()
+        in_flight = sum(poller.in_flight for poller in self._pollers)
+        if in_flight:
+            self.log.info(
+                "{event}: {count} deliveries have up to {grace:g} s to finish",
+                event="draining",
+                count=in_flight,
+                grace=self._grace,
+            )
+        end_of_grace = self._reactor.callLater(self._grace, self.cut_grace)
+        await super().stopService()  # they drain side by side
+        if end_of_grace.active():
+            end_of_grace.cancel()
+        await self._results.flush(FLUSH_TIMEOUT)
+        await self.database.close()
+        for child in list(self):
+            await child.disownServiceParent()
+        self.state = "stopped"
+        self.log.info("{event}", event="stopped")
+
+
+def build(config: Config, reactor: Any, *, now: Callable[[], float] = time.time) -> SlayQService:
+    """Put a daemon together.
+
+    Args:
+        config: checked.
+        reactor: its `seconds` should be monotonic.
+        now: wall-clock time, seconds since the epoch.
+    """
+    log = Logger()
+    parameters, warnings = conninfo.parse(config.database_url)
+    for warning in warnings:
+        log.warn("{event}: {warning}", event="database_url", warning=warning)
+    if config.secret == SAMPLE_SECRET:
+        log.warn(
+            "{event}: SLAY_Q_SECRET is the sample from the documentation; everybody knows it, choose another",
+            event="sample_secret",
+        )
+    database = Database(parameters, reactor, display=conninfo.display(parameters))
+    timeouts = {name: queue.timeout or config.timeout for queue in config.queues for name in queue.names}
+    timeouts[CRON_IDENTIFIER] = config.timeout
+    store = JobStore(database, timeouts)
+
+    async def prepare() -> None:
+        await migrate(database, reactor)
+        await apply_grants(database, config.grant_execute_to)
+        await store.register()
+        await store.register_crontab()
+
+    def wake() -> None:
+        service.wake()
+
+    def migrated(revision: int) -> None:
+        service.migrated(revision)
+
+    slots = sum(queue.concurrency for queue in config.queues) + 1
+    sender = WebhookSender(make_http_client(reactor, slots), reactor, config.secret)
+    results = ResultWriter(store, reactor, wake)
+    worker = JobWorker(sender, results, timeouts, now)
+    claim = Claimer(store, reactor).claim
+    groups = [(queue.names, queue.concurrency) for queue in config.queues]
+    pollers = [
+        QueuePoller(names, concurrency, claim, worker.work, results.released, reactor)
+        for names, concurrency in (*groups, ((CRON_IDENTIFIER,), 1))
+    ]
+    others = [
+        CronService(config.cron_url, store.schedule_tick, reactor, now),
+        UnservedWatch(store.unserved, reactor),
+    ]
+    listener = Listener(parameters, reactor, wake, migrated)
+    service = SlayQService(database, prepare, listener, pollers, others, results, config.grace, reactor)
+    return service

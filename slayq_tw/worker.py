@@ -1,0 +1,139 @@
+"""`JobWorker`: validate a job, deliver it, and decide what becomes of it."""
+
+from collections.abc import Callable, Mapping
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure as TwistedFailure
+
+from slayq_tw.delivery import Answer, WebhookSender
+from slayq_tw.errors import DeliveryError, PayloadError
+from slayq_tw.jobs import CRON_IDENTIFIER, CRON_KEY, Failure, Job
+from slayq_tw.payload import parse_payload, request_body
+from slayq_tw.results import ResultWriter
+from slayq_tw.retry import Outcome, outcome_for, retry_after
+
+MAX_ERROR = 1000
+"""Characters of `last_error`, at most."""
+
+
+def job_key_of(job: Job) -> str:
+    """What the receiver is told as `job_key`: keyless jobs get one of their own, the cron tick its usual one."""
+    if job.key is not None:
+        return job.key
+    return CRON_KEY if job.identifier == CRON_IDENTIFIER else f"job-{job.id}"
+
+
+def storable(text: str) -> str:
+    """An error as `last_error` can hold it: one bounded line, nothing that Postgres refuses as text."""
+    line = " ".join(text.replace("\0", "\N{REPLACEMENT CHARACTER}").split())
+    return line.encode("utf-8", "replace").decode()[:MAX_ERROR]
+
+
+class JobWorker:
+    """Ends each job in exactly one way: completed, failed or released.
+
+    Args:
+        sender: posts.
+        results: records the end.
+        timeouts: seconds for a delivery, by identifier.
+        now: wall-clock time, seconds since the epoch.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        sender: WebhookSender,
+        results: ResultWriter,
+        timeouts: Mapping[str, float],
+        now: Callable[[], float],
+    ) -> None:
+        self._sender = sender
+        self._results = results
+        self._timeouts = timeouts
+        self._now = now
+
+    def work(self, job: Job) -> Deferred[None]:
+        """Deliver a claimed job and record its end. Never fails; cancelling it hands the job back."""
+        return Deferred.fromCoroutine(self._work(job)).addErrback(self._broken, job)
+
+    async def _work(self, job: Job) -> None:
+        try:
+            payload = parse_payload(job.payload)
+        except PayloadError as error:
+            self._fail(job, str(error), final=True)
+            return
+        key = job_key_of(job)
+
+        def body() -> bytes:
+            now_ms = int(self._now() * 1000)
+            return request_body(payload, job_key=key, attempt=job.attempts, now_ms=now_ms)
+
+        try:
+            answer = await self._sender.send(payload.url, body, self._timeouts[job.identifier])
+        except CancelledError:
+            self._results.released(job)
+            self.log.info(
+                "{event}: job {job_id} of {queue}: its delivery was cut off by the stop",
+                event="job_released",
+                job_id=job.id,
+                queue=job.identifier,
+            )
+        except DeliveryError as error:
+            self._fail(job, str(error))
+        else:
+            self._settle(job, answer)
+
+    def _settle(self, job: Job, answer: Answer) -> None:
+        outcome = outcome_for(answer.status)
+        if outcome not in (Outcome.DELIVERED, Outcome.GONE):
+            delay = retry_after(answer.retry_after or "", self._now()) if answer.status in (429, 503) else None
+            self._fail(job, _refusal(answer), delay=delay or 0.0)
+            return
+        self._results.completed(job)
+        self.log.debug(
+            "{event}: job {job_id} of {queue}, attempt {attempt}: {status}",
+            event="job_delivered",
+            job_id=job.id,
+            queue=job.identifier,
+            attempt=job.attempts,
+            status=answer.status,
+        )
+        if outcome is Outcome.GONE:
+            self.log.warn(
+                "{event}: job {job_id} of {queue}: {url} answered {status}: the application does not know this event",
+                event="event_unknown",
+                job_id=job.id,
+                queue=job.identifier,
+                url=answer.url,
+                status=answer.status,
+            )
+
+    def _fail(self, job: Job, error: str, *, delay: float = 0.0, final: bool = False) -> None:
+        if job.identifier == CRON_IDENTIFIER:
+            # A tick that comes late is worth nothing: the next one follows.
+            self._results.completed(job)
+            self.log.warn("{event}: {error}", event="cron_tick_failed", job_id=job.id, error=storable(error))
+            return
+        self._results.failed(Failure(job, storable(error), delay, final))
+        self.log.debug(
+            "{event}: job {job_id} of {queue}, attempt {attempt}: {error}",
+            event="job_failed",
+            job_id=job.id,
+            queue=job.identifier,
+            attempt=job.attempts,
+            error=storable(error),
+        )
+
+    def _broken(self, failure: TwistedFailure, job: Job) -> None:
+        """A fault of ours: the job gets another attempt, later."""
+        self.log.failure("{event}: job {job_id}", failure, event="worker_bug", job_id=job.id, queue=job.identifier)
+        self._fail(job, f"internal error of the SlayQ server: {failure.value!r}")
+
+
+def _refusal(answer: Answer) -> str:
+    status = f"{answer.status} {answer.reason}".strip()
+    where = f" to {answer.location}" if answer.location and 300 <= answer.status < 400 else ""
+    said = f": {answer.excerpt}" if answer.excerpt else ""
+    return f"POST {answer.url}: {status}{where}{said}"

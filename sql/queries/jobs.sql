@@ -1,0 +1,244 @@
+-- The daemon's own statements on the job tables. `%(name)s` are parameters. The rules behind each are in the job
+-- schema's specification: who may take, finish, fail and give back a job, and what becomes of its serial lane.
+
+-- name: register_tasks
+-- Make the identifiers known, without burning identity values on the ones that are, and read all ids back.
+WITH wanted AS (
+  SELECT identifier FROM unnest(%(identifiers)s::text[]) AS wanted (identifier)
+), added AS (
+  INSERT INTO graphile_worker._private_tasks (identifier)
+  SELECT wanted.identifier
+    FROM wanted
+   WHERE NOT EXISTS (SELECT FROM graphile_worker._private_tasks AS task WHERE task.identifier = wanted.identifier)
+      ON CONFLICT DO NOTHING
+  RETURNING identifier, id
+)
+SELECT identifier, id FROM added
+ UNION ALL
+SELECT task.identifier, task.id FROM graphile_worker._private_tasks AS task JOIN wanted USING (identifier);
+
+-- name: claim_jobs
+-- Take due jobs for several groups of tasks at once: at most `limits[n]` for the group of `tasks[n]`, by priority and
+-- run_at, and at most one for each serial lane. Jobs without a lane are found by walking each task's few distinct
+-- priorities, so that neither other tasks' backlogs nor future jobs are read. Jobs in lanes are found by walking the
+-- lanes that have any. Ids go into the updates as arrays, which keeps them on the primary key whatever the statistics.
+WITH RECURSIVE asked AS MATERIALIZED (
+  SELECT task_id, grp, lim FROM unnest(%(tasks)s::integer[], %(groups)s::integer[], %(limits)s::integer[])
+         AS asked (task_id, grp, lim)
+), levels (task_id, grp, lim, priority) AS (
+  SELECT asked.task_id, asked.grp, asked.lim, lowest.priority
+    FROM asked
+   CROSS JOIN LATERAL (
+         SELECT job.priority
+           FROM graphile_worker._private_jobs AS job
+          WHERE job.task_id = asked.task_id AND job.is_available = true AND job.job_queue_id IS NULL
+          ORDER BY job.priority
+          LIMIT 1) AS lowest
+   UNION ALL
+  SELECT levels.task_id, levels.grp, levels.lim, higher.priority
+    FROM levels
+   CROSS JOIN LATERAL (
+         SELECT job.priority
+           FROM graphile_worker._private_jobs AS job
+          WHERE job.task_id = levels.task_id AND job.is_available = true AND job.job_queue_id IS NULL
+            AND job.priority > levels.priority
+          ORDER BY job.priority
+          LIMIT 1) AS higher
+), free AS MATERIALIZED (
+  SELECT due.id, levels.grp, levels.lim, levels.priority, due.run_at, NULL::integer AS lane
+    FROM levels
+   CROSS JOIN LATERAL (
+         SELECT job.id, job.run_at
+           FROM graphile_worker._private_jobs AS job
+          WHERE job.task_id = levels.task_id AND job.is_available = true AND job.job_queue_id IS NULL
+            AND job.priority = levels.priority AND job.run_at <= now()
+          ORDER BY job.run_at
+          LIMIT levels.lim
+            FOR UPDATE SKIP LOCKED) AS due
+), lanes (task_id, grp, lim, lane) AS (
+  SELECT asked.task_id, asked.grp, asked.lim, lowest.job_queue_id
+    FROM asked
+   CROSS JOIN LATERAL (
+         SELECT job.job_queue_id
+           FROM graphile_worker._private_jobs AS job
+          WHERE job.task_id = asked.task_id AND job.is_available = true AND job.job_queue_id IS NOT NULL
+          ORDER BY job.job_queue_id
+          LIMIT 1) AS lowest
+   UNION ALL
+  SELECT lanes.task_id, lanes.grp, lanes.lim, higher.job_queue_id
+    FROM lanes
+   CROSS JOIN LATERAL (
+         SELECT job.job_queue_id
+           FROM graphile_worker._private_jobs AS job
+          WHERE job.task_id = lanes.task_id AND job.is_available = true AND job.job_queue_id > lanes.lane
+          ORDER BY job.job_queue_id
+          LIMIT 1) AS higher
+), heads AS MATERIALIZED (
+  SELECT DISTINCT ON (lanes.lane) head.id, lanes.grp, lanes.lim, head.priority, head.run_at, lanes.lane
+    FROM lanes
+    JOIN graphile_worker._private_job_queues AS queue ON queue.id = lanes.lane AND queue.is_available = true
+   CROSS JOIN LATERAL (
+         SELECT job.id, job.priority, job.run_at
+           FROM graphile_worker._private_jobs AS job
+          WHERE job.task_id = lanes.task_id AND job.job_queue_id = lanes.lane AND job.is_available = true
+            AND job.run_at <= now()
+          ORDER BY job.priority, job.run_at
+          LIMIT 1) AS head
+   ORDER BY lanes.lane, head.priority, head.run_at
+), ranked AS MATERIALIZED (
+  SELECT id, lane
+    FROM (SELECT id, lane, lim, row_number() OVER (PARTITION BY grp ORDER BY priority, run_at, id) AS place
+            FROM (SELECT * FROM free UNION ALL SELECT * FROM heads) AS candidate) AS placed
+   WHERE place <= lim
+), locked_lanes AS MATERIALIZED (
+  SELECT queue.id
+    FROM graphile_worker._private_job_queues AS queue
+   WHERE queue.id = ANY (ARRAY(SELECT lane FROM ranked WHERE lane IS NOT NULL)) AND queue.is_available = true
+     FOR UPDATE SKIP LOCKED
+), locked_heads AS MATERIALIZED (
+  SELECT job.id, job.job_queue_id
+    FROM graphile_worker._private_jobs AS job
+   WHERE job.id = ANY (ARRAY(SELECT ranked.id FROM ranked JOIN locked_lanes ON locked_lanes.id = ranked.lane))
+     AND job.is_available = true
+     FOR UPDATE SKIP LOCKED
+), taken_lanes AS (
+  UPDATE graphile_worker._private_job_queues AS queue
+     SET locked_by = %(worker)s, locked_at = now()
+   WHERE queue.id = ANY (ARRAY(SELECT job_queue_id FROM locked_heads))
+)
+UPDATE graphile_worker._private_jobs AS job
+   SET attempts = job.attempts + 1, locked_by = %(worker)s, locked_at = now()
+ WHERE job.id = ANY (ARRAY(SELECT id FROM ranked WHERE lane IS NULL UNION ALL SELECT id FROM locked_heads))
+RETURNING job.id, job.task_id, job.payload::text, job.attempts, job.max_attempts, job.key, job.priority, job.run_at,
+          job.job_queue_id, job.locked_at, job.revision;
+
+-- name: complete_jobs
+-- Remove delivered jobs. One whose claim is gone was delivered all the same, so it goes too, unless its revision
+-- moved: then its key was re-added in place, and the row is another request. A lane is freed if it is still ours.
+WITH done AS (
+  SELECT id, locked_at, revision, lane
+    FROM unnest(%(ids)s::bigint[], %(claimed)s::timestamptz[], %(revisions)s::integer[], %(lanes)s::integer[])
+         AS done (id, locked_at, revision, lane)
+), freed AS (
+  UPDATE graphile_worker._private_job_queues AS queue
+     SET locked_by = NULL, locked_at = NULL
+    FROM done
+   WHERE queue.id = done.lane AND queue.locked_by = %(worker)s AND queue.locked_at = done.locked_at
+)
+DELETE FROM graphile_worker._private_jobs AS job
+ USING done
+ WHERE job.id = done.id
+   AND ((job.locked_by = %(worker)s AND job.locked_at = done.locked_at) OR job.revision = done.revision)
+RETURNING job.id;
+
+-- name: fail_jobs
+-- End failed attempts that still carry their claim: back-off by Graphile Worker's rule, pushed out to `delays` seconds
+-- from now when the receiver asked for more; `final` ones are exhausted at once. Returns what was still ours, and
+-- whether it has failed for good.
+WITH failed AS (
+  SELECT id, locked_at, error, delay, final, lane
+    FROM unnest(%(ids)s::bigint[], %(claimed)s::timestamptz[], %(errors)s::text[], %(delays)s::double precision[],
+                %(finals)s::boolean[], %(lanes)s::integer[])
+         AS failed (id, locked_at, error, delay, final, lane)
+), kept AS (
+  UPDATE graphile_worker._private_jobs AS job
+     SET last_error = failed.error,
+         attempts = CASE WHEN failed.final THEN greatest(job.attempts, job.max_attempts) ELSE job.attempts END,
+         run_at = greatest(greatest(now(), job.run_at) + exp(least(job.attempts, 10)) * interval '1 second',
+                           now() + failed.delay * interval '1 second'),
+         locked_by = NULL,
+         locked_at = NULL
+    FROM failed
+   WHERE job.id = failed.id AND job.locked_by = %(worker)s AND job.locked_at = failed.locked_at
+  RETURNING job.id, job.attempts >= job.max_attempts AS exhausted, failed.lane, failed.locked_at
+), freed AS (
+  UPDATE graphile_worker._private_job_queues AS queue
+     SET locked_by = NULL, locked_at = NULL
+    FROM kept
+   WHERE queue.id = kept.lane AND queue.locked_by = %(worker)s AND queue.locked_at = kept.locked_at
+)
+SELECT id, exhausted FROM kept;
+
+-- name: release_jobs
+-- Give claimed jobs back unworked: the attempt does not count. A job whose key was re-added meanwhile is superseded:
+-- it is unlocked but stays exhausted, or it would run beside its successor. Returns what was still ours.
+WITH claim AS (
+  SELECT id, key, locked_at, lane
+    FROM unnest(%(ids)s::bigint[], %(keys)s::text[], %(claimed)s::timestamptz[], %(lanes)s::integer[])
+         AS claim (id, key, locked_at, lane)
+), released AS (
+  UPDATE graphile_worker._private_jobs AS job
+     SET attempts = CASE WHEN job.key IS NOT DISTINCT FROM claim.key
+                         THEN greatest(0, job.attempts - 1) ELSE job.attempts END,
+         locked_by = NULL,
+         locked_at = NULL
+    FROM claim
+   WHERE job.id = claim.id AND job.locked_by = %(worker)s AND job.locked_at = claim.locked_at
+  RETURNING job.id, claim.lane, claim.locked_at
+), freed AS (
+  UPDATE graphile_worker._private_job_queues AS queue
+     SET locked_by = NULL, locked_at = NULL
+    FROM released
+   WHERE queue.id = released.lane AND queue.locked_by = %(worker)s AND queue.locked_at = released.locked_at
+)
+SELECT id FROM released;
+
+-- name: release_strays
+-- Hand back jobs that carry this worker's id but that it does not hold: their claim was committed and its answer lost.
+-- The key at the claim is unknown, but superseding a locked job is the one thing that stamps updated_at and leaves it
+-- without a key. Lanes are freed when no held job is in them.
+WITH strays AS (
+  UPDATE graphile_worker._private_jobs AS job
+     SET attempts = CASE WHEN job.key IS NULL AND job.updated_at >= job.locked_at AND job.attempts >= job.max_attempts
+                         THEN job.attempts ELSE greatest(0, job.attempts - 1) END,
+         locked_by = NULL,
+         locked_at = NULL
+   WHERE job.locked_by = %(worker)s AND NOT (job.id = ANY (%(held)s::bigint[]))
+  RETURNING job.id
+), freed AS (
+  UPDATE graphile_worker._private_job_queues AS queue
+     SET locked_by = NULL, locked_at = NULL
+   WHERE queue.locked_by = %(worker)s AND NOT (queue.id = ANY (%(lanes)s::integer[]))
+)
+SELECT id FROM strays;
+
+-- name: unserved_identifiers
+-- Identifiers outside `tasks` for which a job is due.
+SELECT task.identifier
+  FROM graphile_worker._private_tasks AS task
+ WHERE NOT (task.id = ANY (%(tasks)s::integer[]))
+   AND (EXISTS (SELECT FROM graphile_worker._private_jobs AS job
+                 WHERE job.task_id = task.id AND job.is_available = true AND job.job_queue_id IS NULL
+                   AND job.run_at <= now())
+        OR EXISTS (SELECT FROM graphile_worker._private_jobs AS job
+                    WHERE job.task_id = task.id AND job.is_available = true AND job.job_queue_id IS NOT NULL
+                      AND job.run_at <= now()))
+ ORDER BY task.identifier;
+
+-- name: register_crontab
+INSERT INTO graphile_worker._private_known_crontabs (identifier, known_since)
+VALUES (%(identifier)s, now())
+    ON CONFLICT DO NOTHING;
+
+-- name: schedule_minute
+-- Graphile Worker's crontab rule for one item: whoever moves last_execution forward adds the job, nobody else does.
+-- `stuck` is a last_execution in the future at which the row was seen to stand still: a clock was wrong once, and
+-- waiting for the time to come would silence the tick. Returns whether it was our move, whether the job is stored, and
+-- what stood there before.
+WITH before AS (
+  SELECT last_execution FROM graphile_worker._private_known_crontabs WHERE identifier = %(identifier)s
+), moved AS (
+  INSERT INTO graphile_worker._private_known_crontabs AS crontab (identifier, known_since, last_execution)
+  VALUES (%(identifier)s, %(minute)s, %(minute)s)
+      ON CONFLICT (identifier) DO UPDATE SET last_execution = excluded.last_execution
+   WHERE crontab.last_execution IS NULL
+      OR crontab.last_execution < excluded.last_execution
+      OR crontab.last_execution = %(stuck)s::timestamptz
+  RETURNING identifier
+), added AS (
+  SELECT (graphile_worker.add_job(
+           moved.identifier, payload => %(payload)s::json, run_at => %(minute)s, max_attempts => 1,
+           job_key => %(key)s)).id
+    FROM moved
+)
+SELECT (SELECT count(*) FROM moved), (SELECT count(id) FROM added), (SELECT last_execution FROM before);

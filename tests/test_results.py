@@ -1,0 +1,128 @@
+"""`slayq_tw.results`."""
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.logger import LogLevel, capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+
+from slayq_tw.errors import DatabaseError, DatabaseUnavailable
+from slayq_tw.jobs import Failure
+from slayq_tw.results import REFUSED_INTERVAL, RETRY_MAX, RETRY_MIN, ResultWriter
+from tests.fakes import RecordingStore, a_job
+
+
+class ResultWriterTests(SynchronousTestCase):
+    """Every result is written in the end, and as early as possible."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.store = RecordingStore()
+        self.freed = 0
+        self.writer = ResultWriter(self.store, self.clock, self.lane_freed)  # type: ignore[arg-type]
+
+    def lane_freed(self) -> None:
+        self.freed += 1
+
+    def test_one_turn_is_one_batch(self) -> None:
+        """A lone result is written at once; those of one turn go together, by kind."""
+        self.writer.completed(a_job(1))
+        self.writer.failed(Failure(a_job(2), "no"))
+        self.writer.completed(a_job(3))
+        self.clock.advance(0)
+        self.assertEqual(self.store.asked(), [("fail", [2])])
+        self.store.answer({2: False})
+        self.assertEqual(self.store.asked()[1:], [("complete", [1, 3])])
+        self.store.answer({1, 3})
+        self.assertEqual(self.writer.pending, 0)
+
+    def test_what_ends_during_a_write_is_the_next_batch(self) -> None:
+        """One write is in flight; the results of its duration are the next one."""
+        self.writer.completed(a_job(1))
+        self.clock.advance(0)
+        self.writer.completed(a_job(2))
+        self.writer.completed(a_job(3))
+        self.clock.advance(0)
+        self.assertEqual(self.store.asked(), [("complete", [1])])
+        self.store.answer({1})
+        self.assertEqual(self.store.asked()[1:], [("complete", [2, 3])])
+        self.store.answer({2, 3})
+        self.assertEqual(self.writer.pending, 0)
+
+    def test_outage(self) -> None:
+        """Through an outage results are kept, tried with a growing delay, and written when it is over."""
+        self.writer.completed(a_job(1))
+        self.clock.advance(0)
+        delay = RETRY_MIN
+        for number in range(1, 9):
+            self.store.answer(DatabaseUnavailable("away"))
+            self.clock.advance(delay * 0.99)
+            self.assertEqual(len(self.store.calls), number)
+            self.clock.advance(delay * 0.02)
+            self.assertEqual(len(self.store.calls), number + 1)
+            delay = min(delay * 2, RETRY_MAX)
+        self.writer.completed(a_job(2))
+        self.store.answer(DatabaseUnavailable("away"))
+        self.clock.advance(RETRY_MAX)
+        self.assertEqual(self.store.asked()[-1], ("complete", [1, 2]))
+        self.store.answer({1, 2})
+        self.assertEqual(self.writer.pending, 0)
+
+    def test_refused_result(self) -> None:
+        """A result that the database refuses does not hold up the others, and is tried again."""
+        for number in (1, 2, 3):
+            self.writer.completed(a_job(number))
+        self.clock.advance(0)
+        self.store.answer(DatabaseError("violates a foreign key", "23503"))
+        self.store.answer({1})
+        self.store.answer(DatabaseError("violates a foreign key", "23503"))
+        self.store.answer({3})
+        self.assertEqual([ids for _, ids in self.store.asked()], [[1, 2, 3], [1], [2], [3]])
+        self.assertEqual(self.writer.pending, 1)
+        self.clock.advance(REFUSED_INTERVAL)
+        self.clock.advance(0)
+        self.assertEqual(self.store.asked()[-1], ("complete", [2]))
+        self.store.answer({2})
+        self.assertEqual(self.writer.pending, 0)
+
+    def test_lane(self) -> None:
+        """After a job of a serial lane is written, and not before, its lane is announced as free."""
+        self.writer.completed(a_job(1, lane=5))
+        self.clock.advance(0)
+        self.assertEqual(self.freed, 0)
+        self.store.answer({1})
+        self.assertEqual(self.freed, 1)
+        self.writer.completed(a_job(2))
+        self.clock.advance(0)
+        self.store.answer({2})
+        self.assertEqual(self.freed, 1)
+
+    def test_failed_for_good(self) -> None:
+        """A job without attempts left is a warning that names it."""
+        with capturedLogs() as events:
+            self.writer.failed(Failure(a_job(1, attempts=25), "POST http://app.test/: 500"))
+            self.clock.advance(0)
+            self.store.answer({1: True})
+        (event,) = [event for event in events if event.get("event") == "job_failed_for_good"]
+        self.assertEqual(event["log_level"], LogLevel.warn)
+        self.assertEqual((event["job_id"], event["queue"], event["attempt"]), (1, "mail", 25))
+
+    def test_flush(self) -> None:
+        """Flushing waits for the writes, and cuts the pause between two attempts short."""
+        self.writer.released(a_job(1))
+        self.clock.advance(0)
+        self.store.answer(DatabaseUnavailable("away"))
+        flushing = Deferred.fromCoroutine(self.writer.flush(1.5))
+        self.assertEqual(len(self.store.calls), 2)
+        self.assertNoResult(flushing)
+        self.store.answer({1})
+        self.successResultOf(flushing)
+
+    def test_flush_gives_up(self) -> None:
+        """What cannot be written in time is counted in the log."""
+        self.writer.completed(a_job(1))
+        self.clock.advance(0)
+        flushing = Deferred.fromCoroutine(self.writer.flush(1.5))
+        with capturedLogs() as events:
+            self.clock.advance(1.5)
+        self.successResultOf(flushing)
+        self.assertEqual([event["count"] for event in events if event.get("event") == "results_lost"], [1])
