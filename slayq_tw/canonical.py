@@ -63,12 +63,16 @@ def parse(text: str) -> JSONValue:
 def write(value: JSONValue) -> bytes:
     """Write what `parse` returned as `JSON.stringify` does, in UTF-8.
 
-    Lone surrogates become `\\udxxx` as JavaScript escapes them: the encoder's `backslashreplace` does just that.
+    Other strings are written well too, whatever surrogates they hold.
     """
     text = _with_room(_ENCODER.encode, value)
     if "e-" in text or "Infinity" in text:
         text = _FOREIGN_NUMBERS.sub(_number_in_js, text)
-    return text.encode("utf-8", "backslashreplace")
+    try:
+        return text.encode()
+    except UnicodeEncodeError:  # surrogates: two that meet are one character, what is left is escaped
+        paired = text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+        return paired.encode("utf-8", "backslashreplace")  # which writes `\udxxx`, as JavaScript does
 
 
 class _ForeignConstant(Exception):

@@ -37,7 +37,7 @@ from slayq_tw import __version__
 from slayq_tw.errors import DeliveryError
 from slayq_tw.retry import Outcome, outcome_for
 from slayq_tw.signing import sign
-from slayq_tw.weburl import check_web_url, display_url
+from slayq_tw.weburl import check_web_url, credentials, display_url, encoded
 
 CONNECT_TIMEOUT = 10.0
 """Seconds for name resolution, TCP and TLS: less than the 15 s after which receivers call a body stale."""
@@ -171,9 +171,10 @@ class WebhookSender:
         try:
             response = await self._client.request(
                 "POST",
-                url,
+                encoded(url),
                 headers=headers,
                 data=document,
+                auth=credentials(url),
                 allow_redirects=False,
                 unbuffered=True,
                 reactor=self._clock,

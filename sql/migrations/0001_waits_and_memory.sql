@@ -12,6 +12,7 @@ SET LOCAL search_path = pg_catalog, pg_temp;
 CREATE TABLE slayq._private_adopted_grants (
   function_name text NOT NULL,
   role_name text NOT NULL,
+  grantable boolean NOT NULL DEFAULT false,
   announced boolean NOT NULL DEFAULT false,
   PRIMARY KEY (function_name, role_name)
 );
@@ -26,7 +27,7 @@ SELECT DISTINCT routine.proname, role.rolname
    AND routine.proname IN ('add_worker_job', 'wait_for_worker_event', 'wait_for_invocation', 'trigger_waiting_invoker',
                            'trigger_waiting_workers', 'cancel_pending_tasks')
    AND acl.grantee = 0 AND acl.privilege_type = 'EXECUTE'
-   AND role.rolcanlogin AND role.rolname NOT IN ('anon', 'authenticated') AND role.rolname NOT LIKE 'pg\_%';
+   AND role.rolcanlogin AND role.rolname NOT IN ('anon', 'authenticated') AND pg_catalog.left(role.rolname::text, 3) <> 'pg_';
 
 -- A job waits for an event. (The table and column names are upstream's.)
 CREATE TABLE IF NOT EXISTS slayq._private_waiting_on (
@@ -47,8 +48,8 @@ CREATE TABLE IF NOT EXISTS slayq._private_invoker (
   step_name text
 );
 
--- Which events fired lately: one row for each triple. `hash` is slayq._private_triple's, which is also what Trigger
--- and wait are serialised by; texts of any length can be looked up by it, and its collisions are told apart by them.
+-- Which events fired lately: one row for each triple. `hash` is slayq._private_triple's, which is also what a
+-- trigger and a wait are serialised by; texts of any length can be looked up by it, and its collisions are told apart by them.
 CREATE TABLE slayq._private_fired (
   hash bigint NOT NULL,
   event text NOT NULL,

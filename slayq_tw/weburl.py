@@ -1,0 +1,96 @@
+"""Web addresses that come from outside: checked, shown without their secrets, encoded for the wire."""
+
+import re
+from functools import lru_cache
+from urllib.parse import unquote
+
+import idna
+from hyperlink import EncodedURL
+
+MAX_DISPLAY = 200
+"""Characters of a URL that are shown in logs and errors, at most."""
+
+_FORBIDDEN = re.compile("[\x00-\x20\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_ASCII_HOST = re.compile(r"(?=.{1,254}\Z)(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?\Z")
+_AUTHORITY = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:)?(?://)?([^/?#]*)([^?#]*)", re.DOTALL)
+
+
+class _WireURL(EncodedURL):
+    """A URL that is encoded already: treq calls `to_uri`, which costs time and refuses `[::1]` and `my_service`."""
+
+    def to_uri(self) -> "_WireURL":
+        return self
+
+
+def check_web_url(url: str) -> str | None:
+    """What is wrong with a URL that shall get a POST: None, or the end of a sentence that begins with its name.
+
+    An absolute http or https URL with a host, at most a valid port, and nothing that would have to be guessed.
+    """
+    try:
+        encoded(url)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+@lru_cache(maxsize=1024)
+def encoded(url: str) -> EncodedURL:
+    """A URL in ASCII, host in IDNA, without user name, password and fragment; treq sends it as it is.
+
+    Raises:
+        ValueError: see `check_web_url`; the text holds nothing of the URL.
+    """
+    if _FORBIDDEN.search(url):
+        raise ValueError("contains a space, a control character or half a surrogate pair")
+    if "\\" in url:
+        raise ValueError("contains a backslash")
+    if not re.match("https?://", url, re.IGNORECASE):
+        raise ValueError("is not an absolute http:// or https:// URL")
+    try:
+        parsed = EncodedURL.from_text(url)
+    except ValueError:
+        raise ValueError("has a malformed host or port") from None
+    if not parsed.host:
+        raise ValueError("has no host")
+    if parsed.port is not None and not 1 <= parsed.port <= 65535:
+        raise ValueError("has a port outside 1–65535")
+    host = _host(parsed.host)
+    uri = parsed.replace(host="host").to_uri()
+    return _WireURL(uri.scheme.lower(), host, uri.path, uri.query, "", uri.port, uri.rooted)
+
+
+def credentials(url: str) -> tuple[str, str] | None:
+    """User name and password of a URL that passed `check_web_url`, as HTTP's basic authentication wants them."""
+    userinfo: str = EncodedURL.from_text(url).userinfo
+    if not userinfo:
+        return None
+    user, _, password = userinfo.partition(":")
+    return unquote(user), unquote(password)
+
+
+def display_url(url: str) -> str:
+    """A URL for logs and errors: without credentials, query and fragment, on one line, bounded. Takes any text."""
+    found = _AUTHORITY.match(url)
+    scheme, authority, path = found.groups("") if found else ("", "", "")
+    if not url.startswith("//", len(scheme)):  # no authority, whatever it is
+        scheme, authority, path = scheme, authority + path, ""
+    slashes = "//" if url.startswith("//", len(scheme)) else ""
+    shown = _FORBIDDEN.sub(
+        "\N{REPLACEMENT CHARACTER}", f"{scheme}{slashes}{authority.rpartition('@')[2]}{path}"
+    )
+    return shown if len(shown) <= MAX_DISPLAY else shown[: MAX_DISPLAY - 1] + "…"
+
+
+def _host(host: str) -> str:
+    """A host as it stands on the wire. IP addresses were checked by the URL's parser."""
+    if ":" in host:
+        return host
+    if not host.isascii():
+        try:
+            host = idna.encode(host, uts46=True).decode("ascii")
+        except UnicodeError:
+            raise ValueError("has a host that is no valid international domain name") from None
+    if not _ASCII_HOST.match(host):
+        raise ValueError("has a host that is no valid name")
+    return host.lower()

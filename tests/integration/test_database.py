@@ -1,0 +1,184 @@
+"""`slayq_tw.database` on a real Postgres."""
+
+import socket
+from typing import Any
+
+import psycopg2
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.protocol import Factory, Protocol
+from twisted.logger import capturedLogs
+from twisted.trial.unittest import TestCase
+
+from slayq_tw import connection
+from slayq_tw.conninfo import parse
+from slayq_tw.database import Cursor, Database
+from slayq_tw.errors import DatabaseError, DatabaseUnavailable
+from slayq_tw.listener import Listener
+from tests.postgres import empty_database
+
+
+class Mute(Protocol):
+    """Takes connections and says nothing."""
+
+
+class DatabaseTests(TestCase):
+    """Queries, transactions, and what becomes of them when the server goes away."""
+
+    async def open(self, **changes: str) -> Database:
+        self.url = empty_database(self)
+        parameters, _ = parse(self.url)
+        self.parameters = {**parameters, **changes}
+        database = Database(self.parameters, reactor)
+        self.addCleanup(database.close)
+        await database.open()
+        return database
+
+    def terminate_all(self) -> int:
+        """Have the server end every other connection to the test's database; how many there were."""
+        with psycopg2.connect(self.url) as admin, admin.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            ((count,),) = cursor.fetchall()
+        admin.close()
+        return int(count)
+
+    async def test_query(self) -> None:
+        """Rows come back; a statement without any gives an empty list; several statements give the last one's."""
+        database = await self.open()
+        self.assertEqual(await database.query("SELECT %(a)s::int, '%%'", {"a": 1}), [(1, "%")])
+        self.assertEqual(await database.query("SELECT '%'"), [("%",)])
+        self.assertEqual(await database.query("CREATE TABLE t (n int); INSERT INTO t VALUES (1), (2)"), [])
+        self.assertEqual(await database.query("DELETE FROM t WHERE n = 1; SELECT n FROM t"), [(2,)])
+
+    async def test_error(self) -> None:
+        """The server's refusal keeps its code, and the connection goes on."""
+        database = await self.open()
+        error = await self.assertFailure(Deferred.fromCoroutine(database.query("SELECT 1/0")), DatabaseError)
+        self.assertEqual(error.sqlstate, "22012")
+        self.assertEqual(await database.query("SELECT 1"), [(1,)])
+
+    async def test_statement_timeout(self) -> None:
+        """A statement is ended at its bound, which leaks into no other statement."""
+        database = await self.open()
+        slow = Deferred.fromCoroutine(database.query("SELECT pg_sleep(60)", timeout=0.2))
+        error = await self.assertFailure(slow, DatabaseError)
+        self.assertEqual(error.sqlstate, "57014")
+        shown = await DeferredList([Deferred.fromCoroutine(database.query("SELECT 1; SHOW statement_timeout"))] * 1)
+        self.assertEqual(shown, [(True, [("30s",)])])
+
+    async def test_transaction(self) -> None:
+        """Work is committed as a whole or not at all."""
+        database = await self.open()
+        await database.query("CREATE TABLE t (n int)")
+
+        async def add(cursor: Cursor) -> str:
+            await cursor.execute("INSERT INTO t VALUES (%s)", (1,))
+            return "done"
+
+        async def add_and_fail(cursor: Cursor) -> None:
+            await cursor.execute("INSERT INTO t VALUES (2)")
+            raise ZeroDivisionError
+
+        self.assertEqual(await database.transaction(add), "done")
+        await self.assertFailure(Deferred.fromCoroutine(database.transaction(add_and_fail)), ZeroDivisionError)
+        self.assertEqual(await database.query("SELECT n FROM t"), [(1,)])
+
+    async def test_lost_connections(self) -> None:
+        """Statements in flight fail as lost; the pool is whole again, without anybody's help."""
+        database = await self.open()
+        busy = [Deferred.fromCoroutine(database.query("SELECT pg_sleep(60)")) for _ in range(4)]
+        self.assertEqual(self.terminate_all(), 4)
+        for _, failure in await DeferredList(busy, consumeErrors=True):
+            failure.trap(DatabaseUnavailable)  # type: ignore[attr-defined]
+        for attempt in [Deferred.fromCoroutine(self.until_it_works(database)) for _ in range(8)]:
+            self.assertEqual(await attempt, [(1,)])
+
+    async def test_connections_lost_while_idle(self) -> None:
+        """A connection that dies unused comes back, and nothing is logged as a bug."""
+        database = await self.open()
+        self.terminate_all()
+        self.assertEqual(await self.until_it_works(database), [(1,)])
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    async def until_it_works(self, database: Database) -> list[tuple[Any, ...]]:
+        while True:
+            try:
+                return await database.query("SELECT 1")
+            except DatabaseUnavailable:
+                turn: Deferred[None] = Deferred()
+                reactor.callLater(0.01, turn.callback, None)
+                await turn
+
+    async def test_start_is_refused(self) -> None:
+        """What waiting does not cure ends the start, with the server's reason."""
+        for changes, reason in (({"dbname": "no_such_db"}, "no_such_db"), ({"user": "no_such_role"}, "no_such_role")):
+            error = await self.assertFailure(Deferred.fromCoroutine(self.open(**changes)), DatabaseUnavailable)
+            self.assertIn(reason, str(error))
+
+    async def test_start_waits(self) -> None:
+        """A server that is not there yet is waited for, in the log; closing ends the waiting."""
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            database = Database(
+                {"host": "127.0.0.1", "port": str(unused.getsockname()[1]), "dbname": "x"}, reactor, display="here"
+            )
+            with capturedLogs() as events:
+                opening = Deferred.fromCoroutine(database.open())
+                while not any(event.get("event") == "database_waiting" for event in events):
+                    turn: Deferred[None] = Deferred()
+                    reactor.callLater(0, turn.callback, None)
+                    await turn
+            await database.close()
+            await self.assertFailure(opening, DatabaseUnavailable)
+
+    async def test_mute_server(self) -> None:
+        """A server that takes the connection and says nothing is given up."""
+        self.patch(connection, "CONNECT_TIMEOUT", 0.2)
+        port = reactor.listenTCP(0, Factory.forProtocol(Mute), interface="127.0.0.1")  # type: ignore[attr-defined]
+        self.addCleanup(port.stopListening)
+        one = connection.Connection({"host": "127.0.0.1", "port": str(port.getHost().port)}, reactor)
+        error = await self.assertFailure(one.connect(), DatabaseUnavailable)
+        self.assertIn("no answer", str(error))
+
+
+class ListenerTests(TestCase):
+    """Announcements, and what was missed."""
+
+    async def test_listens_again(self) -> None:
+        """After its connection was lost it listens again, and says so: something may have been missed."""
+        url = empty_database(self)
+        parameters, _ = parse(url)
+        told: list[object] = []
+        news: list[Deferred[None]] = [Deferred()]
+
+        def tell(what: object) -> None:
+            told.append(what)
+            news[0].callback(None)
+
+        async def next_news() -> object:
+            await news[0]
+            news[0] = Deferred()
+            return told[-1]
+
+        listener = Listener(parameters, reactor, lambda: tell("jobs"), tell)
+        self.addCleanup(listener.close)
+        await listener.open()
+        self.assertEqual(await next_news(), "jobs")
+        admin = psycopg2.connect(url)
+        self.addCleanup(admin.close)
+        admin.autocommit = True
+        with admin.cursor() as cursor:
+            cursor.execute("""NOTIFY "jobs:insert", '{"r":0.1,"count":-1}'""")  # a removal: no news
+            cursor.execute("""NOTIFY "worker:migrate", '{"migrationNumber":21,"breaking":true}'""")
+            self.assertEqual(await next_news(), 21)
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            self.assertEqual(await next_news(), "jobs")
+            cursor.execute("""NOTIFY "jobs:insert" """)
+            self.assertEqual(await next_news(), "jobs")
+        self.assertEqual(told, ["jobs", 21, "jobs", "jobs"])

@@ -1,0 +1,391 @@
+"""`slayq_tw.jobs` on a real Postgres: who may claim, finish, fail and give back."""
+
+from datetime import datetime
+from typing import Any
+
+import psycopg2
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.trial.unittest import TestCase
+
+from slayq_tw.conninfo import parse
+from slayq_tw.database import Database
+from slayq_tw.jobs import CRON_IDENTIFIER, Failure, Job, JobStore
+from tests.postgres import migrated_database
+
+
+class JobStoreTestCase(TestCase):
+    """A store for `mail`, `post` and `general`, and a connection that plays the others."""
+
+    def setUp(self) -> "Deferred[None]":
+        return Deferred.fromCoroutine(self.connect())
+
+    async def connect(self) -> None:
+        url = migrated_database(self)
+        parameters, _ = parse(url)
+        self.database = Database(parameters, reactor)
+        self.addCleanup(self.database.close)
+        await self.database.open()
+        self.store = await self.a_store()
+        self.admin = psycopg2.connect(url)
+        self.admin.autocommit = True
+        self.addCleanup(self.admin.close)
+
+    async def a_store(self) -> JobStore:
+        store = JobStore(self.database, ["mail", "post", "general"])
+        await store.register()
+        return store
+
+    def sql(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        with self.admin.cursor() as cursor:
+            cursor.execute(statement, parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def add(self, identifier: str = "mail", **arguments: Any) -> int:
+        """Add a job with `add_job`; its id."""
+        named = "".join(f", {name} => %s" for name in arguments)
+        ((number,),) = self.sql(
+            f"SELECT id FROM graphile_worker.add_job(%s{named})", identifier, *arguments.values()
+        )
+        return int(number)
+
+    def row(self, number: int, columns: str) -> tuple[Any, ...] | None:
+        rows = self.sql(f"SELECT {columns} FROM graphile_worker._private_jobs WHERE id = %s", number)
+        return rows[0] if rows else None
+
+    def lane_holder(self, name: str) -> str | None:
+        ((holder,),) = self.sql(
+            "SELECT locked_by FROM graphile_worker._private_job_queues WHERE queue_name = %s", name
+        )
+        return holder  # type: ignore[no-any-return]
+
+    async def claim_one(self, *names: str) -> Job:
+        ((job,),) = await self.store.claim([(names or ("mail",), 1)])
+        return job
+
+    async def claimed_ids(self, *requests: tuple[tuple[str, ...], int]) -> list[list[int]]:
+        return [[job.id for job in jobs] for jobs in await self.store.claim(requests)]
+
+
+class ClaimTests(JobStoreTestCase):
+    """What is claimed, and how."""
+
+    async def test_claim(self) -> None:
+        """A claimed job is locked by the pool's id, counts its attempt, and keeps its updated_at (items 40, 15)."""
+        number = self.add(payload='{"b" : 1,  "a":2}', job_key="k", priority=3, max_attempts=7)
+        ((updated,),) = self.sql("SELECT updated_at FROM graphile_worker._private_jobs WHERE id = %s", number)
+        job = await self.claim_one()
+        self.assertEqual(
+            (job.id, job.identifier, job.payload, job.attempts, job.max_attempts, job.key, job.priority, job.lane),
+            (number, "mail", '{"b" : 1,  "a":2}', 1, 7, "k", 3, None),
+        )
+        self.assertEqual(
+            self.row(number, "attempts, locked_by, locked_at, updated_at"),
+            (1, self.store.worker, job.locked_at, updated),
+        )
+        self.assertRegex(self.store.worker, r"^pool-[0-9a-f]{18}$")
+        self.assertEqual(self.store.held, 1)
+
+    async def test_order(self) -> None:
+        """Lower priorities first, then earlier run_at, over all names of a queue (item 41)."""
+        late = self.add(run_at=datetime.fromisoformat("2020-01-02T00:00:00+00:00"))
+        early = self.add("post", run_at=datetime.fromisoformat("2020-01-01T00:00:00+00:00"))
+        low = self.add(priority=1)
+        high = self.add("post", priority=-1)
+        self.assertEqual(await self.claimed_ids((("mail", "post"), 3)), [[high, early, late]])
+        self.assertEqual(await self.claimed_ids((("mail", "post"), 3)), [[low]])
+
+    async def test_groups(self) -> None:
+        """Each queue gets its own jobs, up to its own limit, in one statement."""
+        mail = [self.add() for _ in range(3)]
+        general = [self.add("general") for _ in range(3)]
+        self.assertEqual(
+            await self.claimed_ids((("mail", "post"), 2), (("general",), 5)), [mail[:2], general]
+        )
+
+    async def test_left_alone(self) -> None:
+        """Future, exhausted, locked and foreign jobs are not claimed (items 42, 43)."""
+        self.add(run_at=datetime.fromisoformat("2999-01-01T00:00:00+00:00"))
+        exhausted = self.add()
+        self.sql("UPDATE graphile_worker._private_jobs SET attempts = max_attempts WHERE id = %s", exhausted)
+        locked = self.add()
+        self.sql(
+            "UPDATE graphile_worker._private_jobs SET locked_at = now() - interval '5 hours', locked_by = 'x' WHERE id = %s",
+            locked,
+        )
+        foreign = self.add("somebody_elses")
+        self.assertEqual(await self.claimed_ids((("mail", "post"), 9), (("general",), 9)), [[], []])
+        self.assertEqual(self.row(foreign, "attempts, locked_by"), (0, None))
+
+    async def test_lane(self) -> None:
+        """A serial lane gives one job at a time, and carries the claim too (items 40, 45)."""
+        first, second = (self.add(queue_name="lane") for _ in range(2))
+        free = self.add()
+        self.assertEqual(await self.claimed_ids((("mail",), 9)), [[first, free]])
+        self.assertEqual(self.lane_holder("lane"), self.store.worker)
+        self.assertEqual(await self.claimed_ids((("mail",), 9)), [[]])
+        self.assertEqual(self.row(second, "attempts"), (0,))
+
+    async def test_lane_shared_by_two_queues(self) -> None:
+        """Two queues may share a lane: one job for both of them."""
+        mail, general = self.add(queue_name="lane"), self.add("general", queue_name="lane", priority=-1)
+        self.assertEqual(await self.claimed_ids((("mail",), 9), (("general",), 9)), [[], [general]])
+        self.assertEqual(self.row(mail, "attempts"), (0,))
+
+    async def test_many_lanes(self) -> None:
+        """The first job of each lane, in order of priority, up to the limit."""
+        heads = [self.add(queue_name=f"lane {n}", priority=-n) for n in range(5)]
+        for n in range(5):
+            self.add(queue_name=f"lane {n}")
+        self.assertEqual(await self.claimed_ids((("mail",), 3)), [[heads[4], heads[3], heads[2]]])
+
+    async def test_lane_held_by_a_peer(self) -> None:
+        """A lane that somebody else holds is left alone, whatever the age of the lock."""
+        self.add(queue_name="lane")
+        self.sql(
+            "UPDATE graphile_worker._private_job_queues"
+            " SET locked_at = now() - interval '5 hours', locked_by = 'worker-0123'"
+        )
+        self.assertEqual(await self.claimed_ids((("mail",), 9)), [[]])
+
+    async def test_side_by_side(self) -> None:
+        """Several workers claiming at once never get the same job, nor two jobs of one lane."""
+        self.sql("SELECT graphile_worker.add_job('mail') FROM generate_series(1, 150)")
+        self.sql("SELECT graphile_worker.add_job('mail', queue_name => 'l' || n % 5) FROM generate_series(1, 50) AS n")
+        stores = [await self.a_store() for _ in range(4)]
+
+        async def take_all(store: JobStore) -> list[Job]:
+            taken: list[Job] = []
+            while jobs := (await store.claim([(("mail",), 7)]))[0]:
+                taken += jobs
+            return taken
+
+        taken = sum(await gatherResults([Deferred.fromCoroutine(take_all(store)) for store in stores]), [])
+        self.assertEqual(len({job.id for job in taken}), len(taken))
+        lanes = [job.lane for job in taken if job.lane is not None]
+        self.assertEqual(len(set(lanes)), len(lanes))
+        ((left,),) = self.sql(
+            "SELECT count(*) FROM graphile_worker._private_jobs WHERE locked_at IS NULL AND job_queue_id IS NULL"
+        )
+        self.assertEqual(left, 0)
+
+    async def test_recreated_identifier(self) -> None:
+        """After a clean-up of unused identifiers, registering again finds the new row (item 64)."""
+        self.sql("DELETE FROM graphile_worker._private_tasks WHERE identifier = 'mail'")
+        number = self.add()
+        self.assertEqual(await self.claimed_ids((("mail",), 1)), [[]])
+        await self.store.register()
+        self.assertEqual(await self.claimed_ids((("mail",), 1)), [[number]])
+
+    async def test_large_ids(self) -> None:
+        """Job ids above 2^31 work throughout (item 63)."""
+        self.sql("ALTER SEQUENCE graphile_worker.jobs_id_seq1 RESTART WITH 5000000000")
+        for _ in range(3):
+            self.add()
+        ((one, two, three),) = await self.store.claim([(("mail",), 3)])
+        self.assertGreater(one.id, 2**31)
+        self.assertEqual(await self.store.complete([one]), {one.id})
+        self.assertEqual(await self.store.fail([Failure(two, "no")]), {two.id: False})
+        self.assertEqual(await self.store.release([three]), {three.id})
+
+
+class CompleteTests(JobStoreTestCase):
+    """Delivered jobs go."""
+
+    async def test_complete(self) -> None:
+        """The row is deleted, its lane is free, and nothing is held (item 48)."""
+        self.add(queue_name="lane")
+        job = await self.claim_one()
+        self.assertEqual(await self.store.complete([job]), {job.id})
+        self.assertIsNone(self.row(job.id, "id"))
+        self.assertIsNone(self.lane_holder("lane"))
+        self.assertEqual(self.store.held, 0)
+
+    async def test_claim_gone(self) -> None:
+        """A job that was recovered and claimed elsewhere meanwhile still goes; its lane does not (item 51)."""
+        self.add(queue_name="lane")
+        job = await self.claim_one()
+        self.sql("UPDATE graphile_worker._private_jobs SET locked_by = 'pool-other', locked_at = now()")
+        self.sql("UPDATE graphile_worker._private_job_queues SET locked_by = 'pool-other', locked_at = now()")
+        await self.store.complete([job])
+        self.assertIsNone(self.row(job.id, "id"))
+        self.assertEqual(self.lane_holder("lane"), "pool-other")
+
+    async def test_claim_gone_and_key_added_again(self) -> None:
+        """A row that was unlocked and then re-added in place is another request: it stays."""
+        self.add(job_key="k", payload='{"n":1}')
+        job = await self.claim_one()
+        self.sql("SELECT graphile_worker.force_unlock_workers(ARRAY[%s])", self.store.worker)
+        self.assertEqual(self.add(job_key="k", payload='{"n":2}'), job.id)
+        self.assertEqual(await self.store.complete([job]), set())
+        self.assertEqual(self.row(job.id, "payload::text, attempts"), ('{"n":2}', 0))
+
+    async def test_revision_moved_under_the_claim(self) -> None:
+        """unsafe_dedupe raises the revision of a locked row: with the claim intact, it goes all the same."""
+        self.add(job_key="k")
+        job = await self.claim_one()
+        self.add(job_key="k", job_key_mode="unsafe_dedupe")
+        self.assertEqual(await self.store.complete([job]), {job.id})
+
+    async def test_deleted_while_running(self) -> None:
+        """A row that somebody deleted leaves no locked lane behind."""
+        self.add(queue_name="lane")
+        job = await self.claim_one()
+        self.sql("DELETE FROM graphile_worker._private_jobs")
+        self.assertEqual(await self.store.complete([job]), set())
+        self.assertIsNone(self.lane_holder("lane"))
+
+    async def test_twice(self) -> None:
+        """Writing a result again, after its answer was lost, changes nothing."""
+        self.add()
+        job = await self.claim_one()
+        await self.store.complete([job])
+        other = self.add()
+        self.assertEqual(await self.store.complete([job]), set())
+        self.assertIsNotNone(self.row(other, "id"))
+
+
+class FailTests(JobStoreTestCase):
+    """Failed attempts."""
+
+    async def test_back_off(self) -> None:
+        """exp(attempts) seconds, at most exp(10) (item 49); the lock and the lane are free (item 48)."""
+        for attempts, seconds in ((0, 2.718), (1, 7.389), (9, 22026.466), (14, 22026.466)):
+            number = self.add(queue_name="lane")
+            self.sql("UPDATE graphile_worker._private_jobs SET attempts = %s WHERE id = %s", attempts, number)
+            job = await self.claim_one()
+            self.assertEqual(await self.store.fail([Failure(job, "went wrong")]), {number: False})
+            row = self.row(
+                number, "attempts, locked_at, locked_by, last_error, extract(epoch FROM run_at - now())::float8"
+            )
+            assert row is not None
+            self.assertEqual(row[:4], (attempts + 1, None, None, "went wrong"))
+            self.assertAlmostEqual(row[4], seconds, delta=1.0)
+            self.assertIsNone(self.lane_holder("lane"))
+        self.assertEqual(self.store.held, 0)
+
+    async def test_more_time(self) -> None:
+        """A receiver can push the next attempt out, never in."""
+        delays = []
+        for delay in (500.0, 1.0):
+            number = self.add()
+            await self.store.fail([Failure(await self.claim_one(), "busy", delay=delay)])
+            row = self.row(number, "extract(epoch FROM run_at - now())::float8")
+            assert row is not None
+            delays.append(row[0])
+        self.assertAlmostEqual(delays[0], 500.0, delta=1.0)
+        self.assertAlmostEqual(delays[1], 2.718, delta=1.0)
+
+    async def test_for_good(self) -> None:
+        """The last attempt, and one that is final, leave a permanently failed row (item 52)."""
+        last, final = self.add(max_attempts=1), self.add()
+        ((one, two),) = await self.store.claim([(("mail",), 2)])
+        self.assertEqual(
+            await self.store.fail([Failure(one, "no"), Failure(two, "never", final=True)]), {last: True, final: True}
+        )
+        for number in (last, final):
+            self.assertEqual(
+                self.row(number, "is_available, locked_at, attempts = max_attempts"), (False, None, True)
+            )
+
+    async def test_claim_gone(self) -> None:
+        """A failure whose claim is gone changes nothing (item 50)."""
+        self.add(queue_name="lane")
+        job = await self.claim_one()
+        self.sql("UPDATE graphile_worker._private_jobs SET locked_by = 'pool-other'")
+        before = self.row(job.id, "run_at, last_error, locked_by, attempts")
+        self.assertEqual(await self.store.fail([Failure(job, "late")]), {})
+        self.assertEqual(self.row(job.id, "run_at, last_error, locked_by, attempts"), before)
+        self.assertEqual(self.lane_holder("lane"), self.store.worker)
+
+    async def test_claimed_again_by_ourselves(self) -> None:
+        """An old claim of the same worker is not the present one."""
+        self.add()
+        job = await self.claim_one()
+        self.sql("UPDATE graphile_worker._private_jobs SET locked_at = locked_at + interval '1 second'")
+        self.assertEqual(await self.store.fail([Failure(job, "late")]), {})
+
+
+class ReleaseTests(JobStoreTestCase):
+    """Jobs that go back."""
+
+    async def test_release(self) -> None:
+        """The attempt does not count, run_at stays, the lane is free (item 54)."""
+        self.add(queue_name="lane")
+        job = await self.claim_one()
+        self.assertEqual(await self.store.release([job]), {job.id})
+        self.assertEqual(self.row(job.id, "attempts, locked_by, locked_at, run_at"), (0, None, None, job.run_at))
+        self.assertIsNone(self.lane_holder("lane"))
+
+    async def test_superseded(self) -> None:
+        """A job whose key was re-added during its delivery stays exhausted, or both would run."""
+        self.add(job_key="k")
+        job = await self.claim_one()
+        successor = self.add(job_key="k")
+        self.assertEqual(await self.store.release([job]), {job.id})
+        self.assertEqual(self.row(job.id, "is_available, locked_by, attempts = max_attempts"), (False, None, True))
+        self.assertEqual(await self.claimed_ids((("mail",), 9)), [[successor]])
+
+    async def test_strays(self) -> None:
+        """A claim whose answer was lost goes back, attempt uncounted; what is held stays, and so do other workers'."""
+        lost = self.add(queue_name="lane", max_attempts=1)
+        await self.claim_one()
+        self.store._held.clear()
+        held = self.add(queue_name="other lane")
+        await self.claim_one()
+        foreign = self.add()
+        other = await self.a_store()
+        await other.claim([(("mail",), 1)])
+        self.assertEqual(await self.store.release_strays(), [lost])
+        self.assertEqual(self.row(lost, "attempts, locked_by, is_available"), (0, None, True))
+        self.assertEqual(self.row(held, "attempts, locked_by"), (1, self.store.worker))
+        self.assertEqual(self.row(foreign, "attempts, locked_by"), (1, other.worker))
+        self.assertEqual((self.lane_holder("lane"), self.lane_holder("other lane")), (None, self.store.worker))
+
+    async def test_superseded_stray(self) -> None:
+        """A lost claim whose key was re-added meanwhile is unlocked and stays exhausted."""
+        number = self.add(job_key="k")
+        await self.claim_one()
+        self.store._held.clear()
+        self.add(job_key="k")
+        await self.store.release_strays()
+        self.assertEqual(self.row(number, "is_available, locked_by"), (False, None))
+
+
+class CronTests(JobStoreTestCase):
+    """The crontab rule."""
+
+    async def test_once_a_minute(self) -> None:
+        """Whoever comes first adds the tick, and nobody adds one for an earlier minute (items 66, 67)."""
+        await self.store.register_crontab()
+        minute = datetime.fromisoformat("2026-11-24T12:00:00+00:00")
+        earlier = datetime.fromisoformat("2026-11-24T11:59:00+00:00")
+        other = await self.a_store()
+        results = await gatherResults(
+            [Deferred.fromCoroutine(store.schedule_tick(minute, '{"n":1}', None)) for store in (self.store, other)]
+        )
+        self.assertEqual(sorted(added for added, _ in results), [False, True])
+        self.assertEqual(await self.store.schedule_tick(earlier, '{"n":2}', None), (False, minute))
+        self.assertEqual(
+            self.sql(
+                "SELECT task_identifier, key, max_attempts, run_at FROM graphile_worker.jobs WHERE key = 'cron'"
+            ),
+            [(CRON_IDENTIFIER, "cron", 1, minute)],
+        )
+
+    async def test_stuck(self) -> None:
+        """A last execution that stands still in the future is overruled once, by one process."""
+        future = datetime.fromisoformat("2027-01-01T00:00:00+00:00")
+        minute = datetime.fromisoformat("2026-11-24T12:00:00+00:00")
+        await self.store.schedule_tick(future, "{}", None)
+        self.assertEqual(await self.store.schedule_tick(minute, "{}", None), (False, future))
+        self.assertEqual(await self.store.schedule_tick(minute, "{}", future), (True, future))
+        self.assertEqual(await self.store.schedule_tick(minute, "{}", future), (False, minute))
+
+    async def test_unserved(self) -> None:
+        """Identifiers with due jobs that this process does not serve are found."""
+        self.add("mail")
+        self.add("foreign")
+        self.add("foreign lane", queue_name="lane")
+        self.add("later", run_at=datetime.fromisoformat("2999-01-01T00:00:00+00:00"))
+        self.assertEqual(await self.store.unserved(), ["foreign", "foreign lane"])

@@ -1,0 +1,73 @@
+"""`slayq_tw.connection`: what the driver's errors mean."""
+
+import psycopg2
+from psycopg2 import errors as pg
+from twisted.internet.defer import CancelledError
+from twisted.internet.error import ConnectionDone
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from txpostgres.reconnection import ConnectionDead
+
+from slayq_tw.connection import is_dead, is_hopeless, translate
+from slayq_tw.errors import DatabaseError, DatabaseUnavailable
+
+
+def coded(error: type[psycopg2.Error], sqlstate: str) -> psycopg2.Error:
+    """A driver error that carries a code, as the server's do."""
+
+    class Coded(error):  # type: ignore[valid-type,misc]  # `pgcode` of a real one cannot be set
+        pgcode = sqlstate
+
+    return Coded("the\nmessage")
+
+
+class ErrorTests(SynchronousTestCase):
+    """Dead, refused, or neither."""
+
+    def test_dead(self) -> None:
+        """A lost connection is one without a code, of class 08, or ended by an administrator."""
+        for error in (
+            psycopg2.OperationalError("server closed the connection unexpectedly"),
+            psycopg2.InterfaceError("connection already closed"),
+            psycopg2.DatabaseError("error with no message from the libpq"),
+            coded(pg.OperationalError, "08006"),
+            coded(pg.AdminShutdown, "57P01"),
+            coded(pg.CrashShutdown, "57P02"),
+            coded(pg.CannotConnectNow, "57P03"),
+            ConnectionDone(),
+            ConnectionDead(),
+        ):
+            self.assertTrue(is_dead(Failure(error)), error)
+            self.assertIsInstance(translate(Failure(error)), DatabaseUnavailable, error)
+
+    def test_alive(self) -> None:
+        """Lock time-outs, deadlocks and a full disk are OperationalErrors of a living connection."""
+        for error in (
+            coded(pg.LockNotAvailable, "55P03"),
+            coded(pg.DeadlockDetected, "40P01"),
+            coded(pg.DiskFull, "53100"),
+            coded(pg.QueryCanceledError, "57014"),
+            ValueError(),
+        ):
+            self.assertFalse(is_dead(Failure(error)), error)
+
+    def test_translation(self) -> None:
+        """Our error keeps the code, and the message on one line; what is not the driver's stays."""
+        error = translate(Failure(coded(pg.UniqueViolation, "23505")))
+        self.assertEqual((type(error), str(error), error and error.sqlstate), (DatabaseError, "the message", "23505"))
+        timed_out = translate(Failure(CancelledError()))
+        self.assertEqual(timed_out and timed_out.sqlstate, "57014")
+        self.assertIsNone(translate(Failure(ValueError())))
+
+    def test_hopeless(self) -> None:
+        """A refused password or a missing database ends the start, a server that is starting does not."""
+        for text, expected in (
+            ('FATAL: password authentication failed for user "app"', True),
+            ('FATAL: database "app" does not exist', True),
+            ('FATAL: role "app" does not exist', True),
+            ('FATAL: permission denied for database "app"', True),
+            ("FATAL: the database system is starting up", False),
+            ("FATAL: sorry, too many clients already", False),
+            ("Connection refused Is the server running on that host?", False),
+        ):
+            self.assertEqual(is_hopeless(DatabaseUnavailable(text)), expected, text)

@@ -1,0 +1,162 @@
+"""`slayq_tw.delivery`, against receivers in memory."""
+
+from collections.abc import Callable
+
+from treq.testing import StubTreq
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Request
+
+from slayq_tw.delivery import EXCERPT, MAX_ANSWER, Answer, WebhookSender
+from slayq_tw.errors import DeliveryError
+from slayq_tw.signing import sign
+
+SECRET = b"a secret"
+BODY = b'{"job_key":"k","retry":1,"time":1,"event":"e"}'
+
+
+class Receiver(Resource):
+    """Answers as its test says, and keeps what arrives."""
+
+    isLeaf = True
+
+    def __init__(self, answer: Callable[[Request], object]) -> None:
+        super().__init__()
+        self._answer = answer
+        self.requests: list[tuple[str, bytes, bytes, bytes]] = []
+
+    def render_POST(self, request: Request) -> object:
+        self.requests.append(
+            (
+                request.uri.decode(),
+                request.content.read(),
+                request.getHeader(b"content-type"),
+                request.getHeader(b"x-slayq-signature"),
+            )
+        )
+        return self._answer(request)
+
+
+def answering(status: int, body: bytes = b"", **headers: str) -> Callable[[Request], object]:
+    def answer(request: Request) -> object:
+        request.setResponseCode(status)
+        for name, value in headers.items():
+            request.setHeader(name.replace("_", "-"), value)
+        return body
+
+    return answer
+
+
+class WebhookSenderTests(SynchronousTestCase):
+    """One request, one answer, in time."""
+
+    def send(self, answer: Callable[[Request], object], url: str = "http://app.test/hook?x=1") -> "Deferred[Answer]":
+        self.clock = Clock()
+        self.receiver = Receiver(answer)
+        self.client = StubTreq(self.receiver)
+        sender = WebhookSender(self.client, self.clock, SECRET)
+        self.bodies = 0
+
+        def body() -> bytes:
+            self.bodies += 1
+            return BODY
+
+        sending = Deferred.fromCoroutine(sender.send(url, body, 30.0))
+        self.client.flush()
+        self.addCleanup(lambda: self.assertEqual(self.clock.getDelayedCalls(), []))
+        return sending
+
+    def test_request(self) -> None:
+        """The bytes that were signed are the bytes that are sent."""
+        answer = self.successResultOf(self.send(answering(200, b" fine,\nthanks ")))
+        self.assertEqual((answer.status, answer.excerpt, answer.url), (200, "fine, thanks", "http://app.test/hook"))
+        self.assertEqual(
+            self.receiver.requests, [("/hook?x=1", BODY, b"application/json", sign(BODY, SECRET).encode())]
+        )
+
+    def test_credentials(self) -> None:
+        """A user name and password in the URL become basic authentication, and are shown nowhere."""
+        seen = []
+
+        def answer(request: Request) -> object:
+            seen.append((request.getUser(), request.getPassword()))
+            return b""
+
+        answered = self.successResultOf(self.send(answer, "http://me:p%40ss@app.test/hook"))
+        self.assertEqual(seen, [(b"me", b"p@ss")])
+        self.assertEqual(answered.url, "http://app.test/hook")
+
+    def test_long_answer(self) -> None:
+        """Only the beginning of an answer's body is kept."""
+        answer = self.successResultOf(self.send(answering(500, b"x" * (MAX_ANSWER // 2))))
+        self.assertEqual((answer.status, answer.excerpt), (500, "x" * EXCERPT))
+
+    def test_headers_of_the_answer(self) -> None:
+        """Status, reason, Location and Retry-After are passed on; 302 is not followed."""
+        answer = self.successResultOf(self.send(answering(302, location="http://other.test/", retry_after="120")))
+        self.assertEqual(
+            (answer.status, answer.reason, answer.location, answer.retry_after),
+            (302, "Found", "http://other.test/", "120"),
+        )
+        self.assertEqual(len(self.receiver.requests), 1)
+
+    def test_redirect(self) -> None:
+        """307 and 308 are followed with the same bytes and the same signature."""
+
+        def answer(request: Request) -> object:
+            if request.uri == b"/moved":
+                return answering(204)(request)
+            return answering(308 if request.uri == b"/hook" else 307, location="/moved")(request)
+
+        sending = self.send(answer, "http://app.test/hook")
+        for _ in range(3):
+            self.client.flush()
+        self.assertEqual(self.successResultOf(sending).status, 204)
+        first, second = self.receiver.requests
+        self.assertEqual((first[0], second[0]), ("/hook", "/moved"))
+        self.assertEqual(first[1:], second[1:])
+        self.assertEqual(self.bodies, 1)
+
+    def test_redirect_loop(self) -> None:
+        """A fourth redirect is a failure."""
+        sending = self.send(answering(307, location="/again"))
+        for _ in range(6):
+            self.client.flush()
+        self.assertIn("more than 3 redirects", str(self.failureResultOf(sending, DeliveryError).value))
+        self.assertEqual(len(self.receiver.requests), 4)
+
+    def test_redirect_to_something_else(self) -> None:
+        """A redirect must lead to a URL that an event may have."""
+        for location in ("ftp://app.test/", "file:///etc/passwd", "mailto:a@app.test"):
+            failure = self.failureResultOf(self.send(answering(307, location=location)), DeliveryError)
+            self.assertIn("307", str(failure.value))
+
+    def test_silent_receiver(self) -> None:
+        """A receiver that never answers is given up after the time-out, and named without its query."""
+        sending = self.send(lambda request: NOT_DONE_YET)
+        self.clock.advance(29.9)
+        self.assertNoResult(sending)
+        self.clock.advance(0.1)
+        failure = self.failureResultOf(sending, DeliveryError)
+        self.assertEqual(str(failure.value), "POST http://app.test/hook: no answer within 30 s")
+
+    def test_stalled_answer(self) -> None:
+        """The time-out covers the answer's body too."""
+
+        def answer(request: Request) -> object:
+            request.write(b"so far")
+            return NOT_DONE_YET
+
+        sending = self.send(answer)
+        self.client.flush()
+        self.assertNoResult(sending)
+        self.clock.advance(30.0)
+        self.failureResultOf(sending, DeliveryError)
+
+    def test_cancelled(self) -> None:
+        """Cancelling is no failure of the receiver's."""
+        sending = self.send(lambda request: NOT_DONE_YET)
+        sending.cancel()
+        self.failureResultOf(sending, CancelledError)

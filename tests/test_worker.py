@@ -1,0 +1,172 @@
+"""`slayq_tw.worker`."""
+
+import json
+from collections.abc import Callable
+
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.logger import LogLevel, capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+
+from slayq_tw.delivery import Answer
+from slayq_tw.errors import DeliveryError
+from slayq_tw.jobs import CRON_IDENTIFIER, Failure, Job
+from slayq_tw.worker import MAX_ERROR, JobWorker, storable
+from tests.fakes import a_job
+
+NOW = 1_790_000_000.123
+
+
+def an_answer(status: int, **changes: str | None) -> Answer:
+    values: dict[str, str | None] = {"reason": "", "excerpt": "", "location": None, "retry_after": None}
+    return Answer(status=status, url="http://app.test/hook", **{**values, **changes})  # type: ignore[arg-type]
+
+
+class Results:
+    """Records what became of jobs."""
+
+    def __init__(self) -> None:
+        self.ends: list[tuple[str, object]] = []
+
+    def completed(self, job: Job) -> None:
+        self.ends.append(("completed", job.id))
+
+    def failed(self, failure: Failure) -> None:
+        self.ends.append(("failed", failure))
+
+    def released(self, job: Job) -> None:
+        self.ends.append(("released", job.id))
+
+
+class JobWorkerTests(SynchronousTestCase):
+    """Each job ends in exactly one way."""
+
+    def setUp(self) -> None:
+        self.results = Results()
+        self.sent: list[tuple[str, bytes, float]] = []
+        self.reply: Deferred[Answer] = Deferred()
+        self.worker = JobWorker(
+            self,  # type: ignore[arg-type]
+            self.results,  # type: ignore[arg-type]
+            {"mail": 30.0, CRON_IDENTIFIER: 300.0},
+            lambda: NOW,
+        )
+
+    async def send(self, url: str, body: Callable[[], bytes], timeout: float) -> Answer:
+        """WebhookSender's."""
+        self.sent.append((url, body(), timeout))
+        return await self.reply
+
+    def end_of(self, job: Job, reply: "Answer | Exception") -> tuple[str, object]:
+        """What becomes of a job whose delivery is answered like this."""
+        self.reply = fail(reply) if isinstance(reply, Exception) else succeed(reply)
+        self.successResultOf(self.worker.work(job))
+        (end,) = self.results.ends
+        return end
+
+    def failure_of(self, job: Job, reply: "Answer | Exception") -> Failure:
+        name, failure = self.end_of(job, reply)
+        self.assertEqual(name, "failed")
+        assert isinstance(failure, Failure)
+        return failure
+
+    def test_document(self) -> None:
+        """The receiver is sent the contract's document, within the queue's time-out."""
+        self.end_of(a_job(5, key="k1", attempts=2), an_answer(200))
+        ((url, body, timeout),) = self.sent
+        self.assertEqual((url, timeout), ("http://app.test/hook", 30.0))
+        self.assertEqual(
+            body, b'{"job_key":"k1","retry":2,"time":1790000000123,"event":"mail/welcome","data":{"n":1}}'
+        )
+
+    def test_keyless(self) -> None:
+        """A job without a key gets one of its own, the cron tick the usual one."""
+        self.end_of(a_job(5), an_answer(200))
+        self.results.ends.clear()
+        self.end_of(a_job(6, identifier=CRON_IDENTIFIER), an_answer(200))
+        self.assertEqual([json.loads(body)["job_key"] for _, body, _ in self.sent], ["job-5", "cron"])
+
+    def test_delivered(self) -> None:
+        """2xx and 666 complete the job."""
+        for status in (200, 204, 299, 666):
+            self.assertEqual(self.end_of(a_job(5), an_answer(status)), ("completed", 5))
+            self.results.ends.clear()
+
+    def test_unknown_event(self) -> None:
+        """404 completes the job too, with a warning."""
+        with capturedLogs() as events:
+            self.assertEqual(self.end_of(a_job(5), an_answer(404)), ("completed", 5))
+        (event,) = [event for event in events if event["log_level"] is LogLevel.warn]
+        self.assertEqual((event["event"], event["job_id"]), ("event_unknown", 5))
+
+    def test_refused(self) -> None:
+        """Any other status fails the attempt, and the error says what was answered."""
+        failure = self.failure_of(a_job(5), an_answer(500, reason="Oops", excerpt="it broke"))
+        self.assertEqual(
+            (failure.error, failure.delay, failure.final),
+            ("POST http://app.test/hook: 500 Oops: it broke", 0.0, False),
+        )
+
+    def test_moved(self) -> None:
+        """A redirect that is not followed names its target."""
+        failure = self.failure_of(a_job(5), an_answer(302, reason="Found", location="/login"))
+        self.assertEqual(failure.error, "POST http://app.test/hook: 302 Found to /login")
+
+    def test_retry_after(self) -> None:
+        """Only 429 and 503 can ask for more time."""
+        for status, delay in ((429, 120.0), (503, 120.0), (500, 0.0)):
+            failure = self.failure_of(a_job(5), an_answer(status, retry_after="120"))
+            self.assertEqual(failure.delay, delay)
+            self.results.ends.clear()
+
+    def test_no_answer(self) -> None:
+        """A request without an answer is a failed attempt."""
+        failure = self.failure_of(a_job(5), DeliveryError("POST http://app.test/hook: Connection refused"))
+        self.assertEqual((failure.error, failure.final), ("POST http://app.test/hook: Connection refused", False))
+
+    def test_undeliverable(self) -> None:
+        """A payload that can never be delivered fails for good, without a request."""
+        for payload in (
+            "[]",
+            '"text"',
+            "{}",
+            '{"url":"ftp://x/","retry":0,"event":"e"}',
+            '{"url":"http://x/","retry":0}',
+        ):
+            failure = self.failure_of(a_job(5, payload=payload), an_answer(200))
+            self.assertTrue(failure.final)
+            self.assertIn("payload", failure.error)
+            self.results.ends.clear()
+        self.assertEqual(self.sent, [])
+
+    def test_cut_off(self) -> None:
+        """A cancelled delivery is handed back."""
+        working = self.worker.work(a_job(5))
+        working.cancel()
+        self.successResultOf(working)
+        self.assertEqual(self.results.ends, [("released", 5)])
+
+    def test_cancelled_beneath(self) -> None:
+        """So is one that was cancelled on the way."""
+        self.assertEqual(self.end_of(a_job(5), CancelledError()), ("released", 5))
+
+    def test_our_own_fault(self) -> None:
+        """An unexpected error fails the attempt, with a traceback in the log."""
+        failure = self.failure_of(a_job(5), ZeroDivisionError("oops"))
+        self.assertIn("ZeroDivisionError", failure.error)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_cron_tick(self) -> None:
+        """A tick that cannot be delivered is not kept."""
+        tick = a_job(5, identifier=CRON_IDENTIFIER, key="cron", max_attempts=1)
+        with capturedLogs() as events:
+            self.assertEqual(self.end_of(tick, an_answer(500)), ("completed", 5))
+        self.assertIn("cron_tick_failed", [event.get("event") for event in events])
+
+
+class StorableTests(SynchronousTestCase):
+    """What Postgres can hold."""
+
+    def test_storable(self) -> None:
+        """NUL and half surrogates are replaced, lines joined, and the length is bounded."""
+        self.assertEqual(storable("a\0b\nc\ud800"), "a\ufffdb c?")
+        self.assertEqual(len(storable("x" * 5000)), MAX_ERROR)
