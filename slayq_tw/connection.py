@@ -194,9 +194,10 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]  # txpostgres has
     def _drop(self) -> None:
         """Close a connection that did not come up, without waking the detector."""
         if self._connection is not None:
-            detector, self.detector = self.detector, None
+            known = self.detector.connectionIsDead
+            self.detector.connectionIsDead = True
             self.close()
-            self.detector = detector
+            self.detector.connectionIsDead = known
 
     def doRead(self) -> None:
         """As txpostgres does it; an idle connection's death goes to the detector, not to the log as a bug."""

@@ -178,6 +178,10 @@ class JobStore:
         )
         return [row[0] for row in rows]
 
+    async def remember_for(self, seconds: float) -> None:
+        """Have fired events remembered for at least that long: a wait may be recorded late in a long delivery."""
+        await self._database.query(self._queries["remember_for"], {"seconds": seconds})
+
     async def register_crontab(self) -> None:
         """Make the cron tick's identifier known, so that every process agrees since when it exists."""
         await self._database.query(self._queries["register_crontab"], {"identifier": CRON_IDENTIFIER})

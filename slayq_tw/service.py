@@ -32,6 +32,8 @@ EXIT_SCHEMA_TOO_NEW = 57
 """Exit status: the job schema is newer than this program, and not compatible; Graphile Worker's own number."""
 FLUSH_TIMEOUT = 1.5
 """Seconds at stop for the last results; with the default grace this fits into Docker's 10."""
+MEMORY_MARGIN = 60.0
+"""Seconds that fired events are remembered beyond the longest delivery."""
 SAMPLE_SECRET = b'G,4DgB$.?>X]"w}w1745Xq2nKoM4BG74'
 """The secret that upstream's documentation prints, and that is therefore none."""
 
@@ -214,6 +216,7 @@ def build(config: Config, reactor: Any, *, now: Callable[[], float] = time.time)
         await apply_grants(database, config.grant_execute_to)
         await store.register()
         await store.register_crontab()
+        await store.remember_for(max(timeouts.values()) + MEMORY_MARGIN)
 
     def wake() -> None:
         service.wake()

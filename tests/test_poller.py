@@ -100,6 +100,8 @@ class QueuePollerTests(SynchronousTestCase):
         self.be_fast()
         self.answer(11, 12, 13, 14)
         self.clock.advance(POLL_INTERVAL)
+        self.answer()
+        self.assertEqual(self.released, [])
         self.clock.advance(POLL_INTERVAL)
         self.assertEqual(self.released, [13, 14])
         self.assertEqual(self.poller.in_flight, 2)

@@ -23,11 +23,14 @@ $$;
 -- Remove at most that many of each: memories that are over, and expired waits. Every call that adds a row removes two,
 -- so the tables stay bounded whoever serves the database. Nothing here waits for another transaction. A wait is left
 -- to its job while that is locked: soon the job's deletion takes it along, and would have to wait for our commit. The
--- job is locked for the same reason: so that nobody takes it and is done with it before we are.
+-- job is locked for the same reason: so that nobody takes it and is done with it before we are. (Ids and row addresses
+-- go from one statement into the next as arrays, which keeps each on its index whatever the statistics.)
 CREATE FUNCTION slayq._private_forget(at_most integer) RETURNS void
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
   memory_start pg_catalog.timestamptz := slayq._private_memory_start();
+  moment pg_catalog.timestamptz := pg_catalog.clock_timestamp();
+  expired_jobs pg_catalog.int8[];
 BEGIN
   DELETE FROM slayq._private_fired AS old
    WHERE old.ctid = ANY (ARRAY(
@@ -44,13 +47,18 @@ BEGIN
            SELECT reference.ctid FROM slayq._private_references AS reference
             WHERE reference.noted_at < memory_start
             ORDER BY reference.noted_at LIMIT at_most FOR UPDATE SKIP LOCKED));
-  DELETE FROM slayq._private_waiting_on AS old
-   WHERE old.id = ANY (ARRAY(
-           SELECT wait.id
-             FROM slayq._private_waiting_on AS wait
-             JOIN graphile_worker._private_jobs AS job ON job.id = wait.job_id
-            WHERE wait.expires_at <= pg_catalog.clock_timestamp() AND job.locked_at IS NULL
-            ORDER BY wait.expires_at LIMIT at_most FOR NO KEY UPDATE OF job SKIP LOCKED));
+  expired_jobs := ARRAY(
+    SELECT wait.job_id FROM slayq._private_waiting_on AS wait
+     WHERE wait.expires_at <= moment
+     ORDER BY wait.expires_at LIMIT at_most);
+  IF pg_catalog.cardinality(expired_jobs) > 0 THEN
+    expired_jobs := ARRAY(
+      SELECT job.id FROM graphile_worker._private_jobs AS job
+       WHERE job.id = ANY (expired_jobs) AND job.locked_at IS NULL
+         FOR NO KEY UPDATE SKIP LOCKED);
+    DELETE FROM slayq._private_waiting_on AS wait
+     WHERE wait.job_id = ANY (expired_jobs) AND wait.expires_at <= moment;
+  END IF;
 END
 $$;
 

@@ -62,9 +62,10 @@ BEGIN
   waiting_jobs := ARRAY(
     SELECT job.id
       FROM graphile_worker._private_jobs AS job
-     WHERE job.id IN (SELECT waiting.job_id
-                        FROM slayq._private_waiting_on AS waiting
-                       WHERE slayq._private_triple(waiting.event, waiting.match_key, waiting.match_value) = triple)
+     WHERE job.id = ANY (ARRAY(
+             SELECT waiting.job_id
+               FROM slayq._private_waiting_on AS waiting
+              WHERE slayq._private_triple(waiting.event, waiting.match_key, waiting.match_value) = triple))
      ORDER BY job.id
        FOR NO KEY UPDATE);
   IF pg_catalog.cardinality(waiting_jobs) = 0 THEN

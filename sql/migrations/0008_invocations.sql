@@ -59,9 +59,10 @@ BEGIN
   waiting_jobs := ARRAY(
     SELECT job.id
       FROM graphile_worker._private_jobs AS job
-     WHERE job.id IN (SELECT waiting.job_id
-                        FROM slayq._private_invoker AS waiting
-                       WHERE slayq._private_target(waiting.job_key) = target)
+     WHERE job.id = ANY (ARRAY(
+             SELECT waiting.job_id
+               FROM slayq._private_invoker AS waiting
+              WHERE slayq._private_target(waiting.job_key) = target))
      ORDER BY job.id
        FOR NO KEY UPDATE);
   IF pg_catalog.cardinality(waiting_jobs) = 0 THEN

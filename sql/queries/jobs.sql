@@ -242,3 +242,7 @@ WITH before AS (
     FROM moved
 )
 SELECT (SELECT count(*) FROM moved), (SELECT count(id) FROM added), (SELECT last_execution FROM before);
+
+-- name: remember_for
+-- Fired events count for waits that come up to this many seconds later: as long as a delivery may take.
+SELECT slayq._private_remember_for(%(seconds)s);

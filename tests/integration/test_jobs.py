@@ -151,7 +151,7 @@ class ClaimTests(JobStoreTestCase):
     async def test_side_by_side(self) -> None:
         """Several workers claiming at once never get the same job, nor two jobs of one lane."""
         self.sql("SELECT graphile_worker.add_job('mail') FROM generate_series(1, 150)")
-        self.sql("SELECT graphile_worker.add_job('mail', queue_name => 'l' || n % 5) FROM generate_series(1, 50) AS n")
+        self.sql("SELECT graphile_worker.add_job('mail', queue_name => 'l' || n %% 5) FROM generate_series(1, 50) AS n")
         stores = [await self.a_store() for _ in range(4)]
 
         async def take_all(store: JobStore) -> list[Job]:
@@ -260,7 +260,7 @@ class FailTests(JobStoreTestCase):
             )
             assert row is not None
             self.assertEqual(row[:4], (attempts + 1, None, None, "went wrong"))
-            self.assertAlmostEqual(row[4], seconds, delta=1.0)
+            self.assertApproximates(row[4], seconds, 1.0)
             self.assertIsNone(self.lane_holder("lane"))
         self.assertEqual(self.store.held, 0)
 
@@ -273,8 +273,8 @@ class FailTests(JobStoreTestCase):
             row = self.row(number, "extract(epoch FROM run_at - now())::float8")
             assert row is not None
             delays.append(row[0])
-        self.assertAlmostEqual(delays[0], 500.0, delta=1.0)
-        self.assertAlmostEqual(delays[1], 2.718, delta=1.0)
+        self.assertApproximates(delays[0], 500.0, 1.0)
+        self.assertApproximates(delays[1], 2.718, 1.0)
 
     async def test_for_good(self) -> None:
         """The last attempt, and one that is final, leave a permanently failed row (item 52)."""

@@ -1,0 +1,114 @@
+"""The configuration file and the environment, checked, as frozen dataclasses."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dotenv import dotenv_values
+
+from slayq_tw import conninfo
+from slayq_tw.configcheck import DocumentCheck, QueueConfig
+from slayq_tw.configfile import read
+from slayq_tw.errors import ConfigError
+from slayq_tw.weburl import check_web_url
+
+__all__ = ["Config", "QueueConfig", "load"]
+
+DEFAULT_TIMEOUT = 300.0
+"""Seconds for a delivery: receivers run the function during the request."""
+DEFAULT_GRACE = 8.0
+"""Seconds for deliveries to end at a stop: less than Docker's ten."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything that an operator can set. Its `repr` shows no secrets, and no URL that may hold one.
+
+    Attributes:
+        queues: at least one; no identifier stands twice.
+        database_url: as `conninfo.parse` reads it.
+        secret: key of the signatures.
+        cron_url: the receiver of the cron tick.
+        grant_execute_to: roles that may call the SQL functions.
+        timeout: seconds for a delivery, unless its queue has its own.
+        grace: seconds for deliveries to end at a stop.
+    """
+
+    queues: tuple[QueueConfig, ...]
+    database_url: str = field(repr=False)
+    secret: bytes = field(repr=False)
+    cron_url: str = field(repr=False)
+    grant_execute_to: tuple[str, ...] = ()
+    timeout: float = DEFAULT_TIMEOUT
+    grace: float = DEFAULT_GRACE
+
+
+def load(path: str, environ: Mapping[str, str], cwd: str | None = None) -> Config:
+    """Read the configuration file and the environment.
+
+    Args:
+        path: JSON, or YAML by its suffix; relative to the working directory.
+        environ: the environment; `.env` in the working directory adds what it lacks.
+        cwd: another working directory.
+
+    Raises:
+        ConfigError: a report of everything that is wrong, one fault a line, each with its place.
+    """
+    folder = Path(cwd or ".")
+    faults: list[str] = []
+    checked = _checked_file(folder / path, path, faults)
+    settings = _checked_environment(environ, folder / ".env", faults)
+    if faults:
+        report = "\n".join(faults)
+        raise ConfigError(report.encode("utf-8", "backslashreplace").decode())
+    return Config(**checked, **settings)
+
+
+def _checked_environment(environ: Mapping[str, str], dotenv: Path, faults: list[str]) -> dict[str, Any]:
+    """The three variables, as arguments of `Config`."""
+    try:
+        # No interpolation: `$` is a character like any other in a secret.
+        lacking = dotenv_values(dotenv, interpolate=False)
+    except OSError as error:
+        faults.append(f".env: cannot be read: {error.strerror or error}")
+        lacking = {}
+    except UnicodeDecodeError:
+        faults.append(".env: is not UTF-8")
+        lacking = {}
+    variables = {**lacking, **environ}
+
+    def required(name: str, meaning: str) -> str:
+        value = variables.get(name)
+        if not value:
+            faults.append(f"{name}: {'not set' if value is None else 'empty'}; it is {meaning}")
+        return value or ""
+
+    database_url = required(conninfo.VARIABLE, "the URL of the Postgres database")
+    secret = required("SLAY_Q_SECRET", "the secret that the application knows as SLAY_Q_WORKER_SECRET")
+    cron_url = required("SLAY_Q_CRON_URL", "the URL of the receiver that gets the cron tick")
+    if database_url:
+        try:
+            conninfo.parse(database_url)
+        except ConfigError as error:
+            faults.append(str(error))
+    if cron_url and (fault := check_web_url(cron_url)):
+        faults.append(f"SLAY_Q_CRON_URL: {fault}")
+    return {
+        "database_url": database_url,
+        "secret": secret.encode("utf-8", "surrogateescape"),  # the environment's own bytes
+        "cron_url": cron_url,
+    }
+
+
+def _checked_file(path: Path, shown: str, faults: list[str]) -> dict[str, Any]:
+    """The file, as arguments of `Config`."""
+    try:
+        document = read(path)
+    except ConfigError as error:
+        faults.append(f"{shown}: {error}")
+        return {}
+    check = DocumentCheck()
+    checked = check.document(document)
+    faults += [f"{shown}: {fault}" for fault in check.faults]
+    return checked
