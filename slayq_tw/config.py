@@ -69,7 +69,7 @@ def _checked_environment(environ: Mapping[str, str], dotenv: Path, faults: list[
     """The three variables, as arguments of `Config`."""
     try:
         # No interpolation: `$` is a character like any other in a secret.
-        lacking = dotenv_values(dotenv, interpolate=False)
+        lacking = dotenv_values(dotenv, interpolate=False, encoding="utf-8-sig")
     except OSError as error:
         faults.append(f".env: cannot be read: {error.strerror or error}")
         lacking = {}

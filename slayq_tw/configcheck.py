@@ -18,11 +18,14 @@ MAX_IDENTIFIER = 128
 """Characters of a task identifier, as Graphile Worker's table holds them."""
 MAX_ROLE = 63
 """Bytes of a Postgres role's name."""
+MAX_SHOWN = 80
+"""Characters of a value that a fault quotes, at most."""
 RESERVED = "cronQueue"
 """The identifier of the cron tick."""
 
 _FILE_KEYS = ("queues", "timeout", "grace", "grant_execute_to", "$schema")
 _QUEUE_KEYS = ("concurrency", "alias", "timeout")
+_MISSING = object()
 _PLAIN_KEY = re.compile(r"[A-Za-z_$][\w$-]*\Z")
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
@@ -77,10 +80,9 @@ class DocumentCheck:
         return checked
 
     def _queues(self, document: Table) -> tuple[QueueConfig, ...]:
-        queues = document.get("queues")
+        queues = document.get("queues", _MISSING)
         if not isinstance(queues, Table):
-            got = f"got {_shown(queues)}" if "queues" in document else "it is missing"
-            self._fault("queues", f"must be an object with a queue for each identifier, {got}")
+            self._fault("queues", f"must be an object with a queue for each identifier, got {_shown(queues)}")
             return ()
         if not queues:
             self._fault("queues", "must have at least one queue")
@@ -93,7 +95,7 @@ class DocumentCheck:
             self._fault(place, f'must be an object like {{"concurrency": 4}}, got {_shown(queue)}')
             return QueueConfig(name, 1)
         self._keys(queue, place, _QUEUE_KEYS)
-        concurrency = self._concurrency(queue, f"{place}.concurrency")
+        concurrency = self._concurrency(queue.get("concurrency", _MISSING), f"{place}.concurrency")
         aliases = queue.get("alias", [])
         if not isinstance(aliases, list):
             self._fault(f"{place}.alias", f"must be an array of identifiers, got {_shown(aliases)}")
@@ -102,15 +104,13 @@ class DocumentCheck:
         timeout = self._timeout(queue["timeout"], f"{place}.timeout") if "timeout" in queue else None
         return QueueConfig(name, concurrency, tuple(aliases), timeout)
 
-    def _concurrency(self, queue: Table, place: str) -> int:
-        value = queue.get("concurrency")
+    def _concurrency(self, value: Any, place: str) -> int:
         # As JSON has integers: 4.0 is one, true is none.
         whole = isinstance(value, int | float) and not isinstance(value, bool) and value == value // 1
         if whole and 1 <= value <= MAX_CONCURRENCY:
             return int(value)
-        got = f"got {_shown(value)}" if "concurrency" in queue else "it is missing"
         most = f" and ≤ {MAX_CONCURRENCY:,}" if whole and value > 1 else ""
-        self._fault(place, f"must be an integer ≥ 1{most}, {got}")
+        self._fault(place, f"must be an integer ≥ 1{most}, got {_shown(value)}")
         return 1
 
     def _identifier(self, name: object, place: str) -> bool:
@@ -185,11 +185,12 @@ def _place(table: str, key: object) -> str:
 
 def _shown(value: object) -> str:
     """A value of the file, for a fault: short, on one line."""
+    if value is _MISSING:
+        return "none"
     if isinstance(value, dict):
         return "an object"
     if isinstance(value, list):
         return "an array"
-    if value is None or isinstance(value, str | bool | int | float):
-        text = json.dumps(value, ensure_ascii=False)
-        return text if len(text) <= 80 else f"{text[:79]}…"
-    return f"{type(value).__name__} {value}"
+    plain = value is None or isinstance(value, str | bool | int | float)
+    text = json.dumps(value, ensure_ascii=False) if plain else f"{type(value).__name__} {value}"
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 1]}…"

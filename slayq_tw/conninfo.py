@@ -16,6 +16,8 @@ _SCHEME = re.compile(r"\s*postgres(?:ql)?://", re.IGNORECASE)
 _MALFORMED_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _LITERAL_PERCENT = re.compile(r"%(?![0-9]{2})")
 _KEYWORD = re.compile(r"[a-z_]+\Z")
+_SHOWABLE = re.compile(r"[\w.-]{1,40}\Z")
+_SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _SSL = {"true": "require", "1": "require", "no-verify": "require", "false": "disable", "0": "disable"}
 """node-pg's parameter `ssl`, as libpq's `sslmode`."""
 
@@ -36,6 +38,8 @@ def parse(url: str) -> tuple[dict[str, str], list[str]]:
         url.encode()
     except UnicodeEncodeError:
         raise _fault("is not UTF-8") from None
+    if not url.strip():
+        raise _fault("is empty")
     found = _SCHEME.match(url)
     parameters, warnings = _from_url(url[found.end() :].rstrip()) if found else (_from_keywords(url), [])
     if (
@@ -46,7 +50,9 @@ def parse(url: str) -> tuple[dict[str, str], list[str]]:
         raise _fault("contains a NUL character")
     for port in parameters.get("port", "").split(","):
         if port and not (port.isascii() and port.isdigit() and 1 <= int(port[:6]) <= 65535):
-            raise _fault(f"has a port that is no number from 1 to 65535: {port[:20]!r}")
+            raise _fault("has a port that is no number from 1 to 65535")
+    if parameters.get("sslmode", "require") not in _SSL_MODES:  # libpq would say so only when it connects
+        raise _fault(f"has an sslmode that is none of {', '.join(_SSL_MODES)}")
     return parameters, warnings
 
 
@@ -71,6 +77,9 @@ def _from_url(rest: str) -> tuple[dict[str, str], list[str]]:
     userinfo, rest = _split_userinfo(rest)
     user, colon, password = userinfo.partition(":")
     location, _, query = rest.partition("?")
+    authority, _, path = location.partition("/")
+    if not userinfo and ":" in authority and "@" in path + query:
+        raise _fault("has an `@` after its host: `/`, `?` and `@` in a password are written %2F, %3F and %40")
     try:
         parameters: dict[str, str] = parse_dsn("postgresql://" + location)
     except ProgrammingError as error:
@@ -95,7 +104,8 @@ def _from_url(rest: str) -> tuple[dict[str, str], list[str]]:
         parameters.setdefault("sslmode", ssl)
     if not dropped:
         return parameters, []
-    return parameters, [f"{VARIABLE}: dropped what libpq does not know: {', '.join(dict.fromkeys(dropped))}"]
+    names = [name if _SHOWABLE.match(name) else "…" for name in dict.fromkeys(dropped)]
+    return parameters, [f"{VARIABLE}: dropped parameters that libpq does not know: {', '.join(names)}"]
 
 
 def _split_userinfo(rest: str) -> tuple[str, str]:

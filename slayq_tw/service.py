@@ -148,6 +148,7 @@ class SlayQService(MultiService):
         over: Deferred[None] = Deferred()
         if self._stopping is None:
             self._stopping = Deferred.fromCoroutine(self._take_down())
+            self._stopping.addErrback(self._stop_failed)
 
         def pass_on(result: Any) -> Any:
             over.callback(None)
@@ -155,6 +156,9 @@ class SlayQService(MultiService):
 
         self._stopping.addBoth(pass_on)
         return over
+
+    def _stop_failed(self, failure: Failure) -> None:
+        self.log.failure("{event}", failure, event="stop_failed")
 
     def cut_grace(self) -> None:
         """End the deliveries in flight now; their jobs are handed back."""
@@ -184,7 +188,7 @@ class SlayQService(MultiService):
         await self._results.flush(FLUSH_TIMEOUT)
         await self.database.close()
         for child in list(self):
-            await child.disownServiceParent()
+            child.disownServiceParent()  # so that a next start begins anew
         self.state = "stopped"
         self.log.info("{event}", event="stopped")
 

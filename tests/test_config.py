@@ -1,0 +1,366 @@
+"""The configuration file and the environment."""
+
+import json
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from slayq_tw.config import Config, QueueConfig, load
+from slayq_tw.errors import ConfigError
+
+ROOT = Path(__file__).parent.parent
+SAMPLE_SECRET = 'G,4DgB$.?>X]"w}w1745Xq2nKoM4BG74'
+ENVIRONMENT = {
+    "SLAY_Q_DATABASE_URL": "postgres://app:db-password@db.test/app",
+    "SLAY_Q_SECRET": SAMPLE_SECRET,
+    "SLAY_Q_CRON_URL": "http://app.test:3000/api/slayq?token=cron-token",
+}
+MINIMAL = {"queues": {"mail": {"concurrency": 4}}}
+
+
+class ConfigTestCase(SynchronousTestCase):
+    """Has a working directory of its own."""
+
+    def setUp(self) -> None:
+        """Make it."""
+        self.folder = Path(self.mktemp())
+        self.folder.mkdir(parents=True)
+
+    def write(self, text: str | bytes, name: str = "slay-config.json") -> str:
+        """Write a file there; its name."""
+        data = text.encode() if isinstance(text, str) else text
+        (self.folder / name).write_bytes(data)
+        return name
+
+    def load(self, document: object, name: str = "slay-config.json") -> Config:
+        """Load a document, given as text, bytes or a value for JSON."""
+        if not isinstance(document, str | bytes):
+            document = json.dumps(document).replace("Infinity", "1e400")  # JSON, and infinite all the same
+        return load(self.write(document, name), ENVIRONMENT, str(self.folder))
+
+    def faults(self, document: object, name: str = "slay-config.json") -> list[str]:
+        """The lines of the report on a document."""
+        return str(self.assertRaises(ConfigError, self.load, document, name)).split("\n")
+
+
+class SoundTests(ConfigTestCase):
+    """What is right is read as it is meant."""
+
+    def test_sample(self) -> None:
+        """The sample of the repository: six queues, with their aliases."""
+        config = load("slay-config.json", ENVIRONMENT, str(ROOT))
+        self.assertEqual(
+            config.queues,
+            (
+                QueueConfig("mail", 4),
+                QueueConfig("messaging", 6, ("dispatch", "ready")),
+                QueueConfig("interactions", 1, ("reconcile", "discord")),
+                QueueConfig("housekeeping", 2),
+                QueueConfig("profile", 8),
+                QueueConfig("general", 10),
+            ),
+        )
+        self.assertEqual(config.queues[1].names, ("messaging", "dispatch", "ready"))
+
+    def test_defaults(self) -> None:
+        """What need not be said."""
+        config = self.load(MINIMAL)
+        self.assertEqual((config.timeout, config.grace, config.grant_execute_to), (300.0, 8.0, ()))
+        self.assertEqual(config.queues, (QueueConfig("mail", 4, (), None),))
+        self.assertEqual(config.database_url, ENVIRONMENT["SLAY_Q_DATABASE_URL"])
+        self.assertEqual(config.secret, SAMPLE_SECRET.encode())
+        self.assertEqual(config.cron_url, ENVIRONMENT["SLAY_Q_CRON_URL"])
+
+    def test_everything(self) -> None:
+        """All that can be said, in JSON and in YAML."""
+        document = {
+            "$schema": "./slay-config.schema.json",
+            "queues": {"mail": {"concurrency": 4.0, "alias": ["post", "übrig 😀"], "timeout": 0.5}},
+            "timeout": 60,
+            "grace": 0,
+            "grant_execute_to": ["app", "web"],
+        }
+        yaml = (
+            "$schema: ./slay-config.schema.json\n"
+            "queues:\n  mail: {concurrency: 4, alias: [post, übrig 😀], timeout: 0.5}\n"
+            "timeout: 60\ngrace: 0\ngrant_execute_to:\n  - app\n  - web\n"
+        )
+        config = self.load(document)
+        self.assertEqual(config.queues, (QueueConfig("mail", 4, ("post", "übrig 😀"), 0.5),))
+        self.assertEqual((config.timeout, config.grace, config.grant_execute_to), (60.0, 0.0, ("app", "web")))
+        self.assertIsInstance(config.queues[0].concurrency, int)
+        for name in ("c.yaml", "c.yml", "c.YAML"):
+            self.assertEqual(self.load(yaml, name), config)
+
+    def test_yaml_merge(self) -> None:
+        """A merged key that a queue overrides stands once."""
+        yaml = "queues:\n  a: &base {concurrency: 4, timeout: 9}\n  b: {<<: *base, concurrency: 2}\n"
+        self.assertEqual(
+            self.load(yaml, "c.yml").queues, (QueueConfig("a", 4, (), 9.0), QueueConfig("b", 2, (), 9.0))
+        )
+
+    def test_byte_order_mark(self) -> None:
+        """A file from Windows is read."""
+        self.assertEqual(self.load(b"\xef\xbb\xbf" + json.dumps(MINIMAL).encode()), self.load(MINIMAL))
+
+    def test_absolute_path(self) -> None:
+        """An absolute path does not care for the working directory."""
+        name = self.write(json.dumps(MINIMAL))
+        self.assertEqual(load(str((self.folder / name).resolve()), ENVIRONMENT, "/"), self.load(MINIMAL))
+
+    def test_repr(self) -> None:
+        """No secret is shown."""
+        shown = repr(self.load(MINIMAL))
+        for secret in (SAMPLE_SECRET, "db-password", "cron-token"):
+            self.assertNotIn(secret, shown)
+
+
+class FileFaultTests(ConfigTestCase):
+    """A file that cannot be read, or is no object."""
+
+    def test_unreadable(self) -> None:
+        """A missing file, and a folder."""
+        for path, reason in (("nope.json", "No such file"), (".", "directory")):
+            error = self.assertRaises(ConfigError, load, path, ENVIRONMENT, str(self.folder))
+            self.assertIn(f"{path}: cannot be read: ", str(error))
+            self.assertIn(reason, str(error))
+
+    def test_not_text(self) -> None:
+        """Empty, blank, and in another encoding."""
+        for data, reason in (
+            (b"", "is empty"),
+            (b" \n", "is empty"),
+            (b"\xff\xfe{\0", "is not UTF-8: byte 0"),
+        ):
+            self.assertEqual(self.faults(data)[0].split(": ", 1)[1][: len(reason)], reason)
+
+    def test_syntax(self) -> None:
+        """Line and column, in both formats."""
+        for name, text, place in (
+            ("c.json", '{"queues": {\n "a": }', "c.json: is no JSON: line 2, column 7: expecting value"),
+            ("c.json", '{"queues": NaN}', "c.json: is no JSON: NaN"),
+            ("c.json", "{} {}", "c.json: is no JSON: line 1, column 4"),
+            ("c.yml", "queues: [\n", "c.yml: is no YAML: line 2, column 1"),
+            ("c.yml", "a: 1\n---\nb: 1\n", "c.yml: is no YAML: line 2, column 1"),
+            ("c.yml", "a: !!python/name:os.system\n", "c.yml: is no YAML: line 1, column 4"),
+            ("c.yml", "a: 2024-99-99\n", "c.yml: is no YAML: month"),
+            ("c.yml", "a: \x00", "c.yml: is no YAML: "),
+        ):
+            (fault,) = self.faults(text, name)
+            self.assertTrue(fault.startswith(place), fault)
+
+    def test_too_deep(self) -> None:
+        """A text of brackets is a fault like another."""
+        for name in ("c.json", "c.yaml"):
+            self.assertEqual(self.faults("[" * 50_000, name), [f"{name}: is nested too deeply"])
+
+    def test_no_object(self) -> None:
+        """The top is an object with queues in it."""
+        for text in ("[]", "null", '"x"', "1"):
+            (fault,) = self.faults(text)
+            self.assertIn("must be an object, got", fault)
+        self.assertIn("queues: must be an object", self.faults({})[0])
+        self.assertIn("queues: must be an object", self.faults({"queues": []})[0])
+        self.assertEqual(
+            self.faults({"queues": {}}), ["slay-config.json: queues: must have at least one queue"]
+        )
+
+
+class DocumentFaultTests(ConfigTestCase):
+    """Everything wrong is reported, each with its place."""
+
+    def test_all_at_once(self) -> None:
+        """Faults of the file and of the environment in one report."""
+        name = self.write('{"queues":{"mail":{"concurrency":"4"},"a.b":{"concurrency":0}},"grace":-1}')
+        environment = {"SLAY_Q_DATABASE_URL": "mysql://x", "SLAY_Q_CRON_URL": "/api"}
+        error = self.assertRaises(ConfigError, load, name, environment, str(self.folder))
+        for line, start in zip(
+            str(error).split("\n"),
+            [
+                'slay-config.json: queues.mail.concurrency: must be an integer ≥ 1, got "4"',
+                'slay-config.json: queues["a.b"].concurrency: must be an integer ≥ 1, got 0',
+                "slay-config.json: grace: must be a number of seconds ≥ 0 and ≤ 3,600, got -1",
+                "SLAY_Q_SECRET: not set",
+                "SLAY_Q_DATABASE_URL: is neither",
+                "SLAY_Q_CRON_URL: is not an absolute",
+            ],
+            strict=True,
+        ):
+            self.assertTrue(line.startswith(start), line)
+
+    def test_numbers(self) -> None:
+        """Booleans and strings are no numbers; each number has its bounds."""
+        values: list[object] = [True, False, "4", 0, -1, 1.5, 10_001, None, [], {}, 1e400]
+        for value in values:
+            (fault,) = self.faults({"queues": {"a": {"concurrency": value}}})
+            self.assertIn("queues.a.concurrency: must be an integer ≥ 1", fault)
+        values = [True, "1", 0, -1, 86_401, None, [], 1e400]
+        for value in values:
+            for place, document in (
+                ("timeout", MINIMAL | {"timeout": value}),
+                ("queues.a.timeout", {"queues": {"a": {"concurrency": 1, "timeout": value}}}),
+            ):
+                (fault,) = self.faults(document)
+                self.assertIn(f" {place}: must be a number of seconds > 0 and ≤ 86,400", fault)
+        self.assertIn("≤ 10,000, got 20000", self.faults({"queues": {"a": {"concurrency": 20_000}}})[0])
+
+    def test_identifiers(self) -> None:
+        """1 to 128 characters that Postgres can store, once in the file, not the cron tick's."""
+        self.load({"queues": {"x" * 128: {"concurrency": 1, "alias": ["é" * 128]}}})
+        for alias, words in (
+            ("", "1 to 128 characters"),
+            ("x" * 129, "1 to 128 characters"),
+            ("a\0", "U+0000"),
+            ("a\ud800", "surrogate"),
+            ("cronQueue", "reserved"),
+            ("mail", "stands already at queues.mail"),
+            (1, "must be a string, got 1"),
+            (None, "must be a string, got null"),
+        ):
+            (fault,) = self.faults({"queues": {"mail": {"concurrency": 1, "alias": [alias]}}})
+            self.assertIn("queues.mail.alias[0]: ", fault)
+            self.assertIn(words, fault)
+        self.assertIn("reserved", self.faults({"queues": {"cronQueue": {"concurrency": 1}}})[0])
+
+    def test_twice(self) -> None:
+        """The second place of an identifier is a fault that names the first, whichever way round."""
+        one, two = {"concurrency": 1, "alias": ["x"]}, {"concurrency": 1, "alias": ["x", "a"]}
+        self.assertEqual(
+            self.faults({"queues": {"a": one, "b": two}}),
+            [
+                'slay-config.json: queues.b.alias[0]: identifier "x" stands already at queues.a.alias[0]',
+                'slay-config.json: queues.b.alias[1]: identifier "a" stands already at queues.a',
+            ],
+        )
+        self.assertEqual(
+            self.faults({"queues": {"a": one, "x": {"concurrency": 1}}}),
+            ['slay-config.json: queues.a.alias[0]: identifier "x" stands already at queues.x'],
+        )
+
+    def test_shapes(self) -> None:
+        """A queue is an object, alias and grant_execute_to are arrays of strings."""
+        for document, fault in (
+            ({"queues": {"a": 4}}, 'queues.a: must be an object like {"concurrency": 4}, got 4'),
+            ({"queues": {"a": {"concurrency": 1, "alias": "b"}}}, "queues.a.alias: must be an array"),
+            (MINIMAL | {"grant_execute_to": "app"}, "grant_execute_to: must be an array"),
+            (MINIMAL | {"grant_execute_to": ["app", ""]}, "grant_execute_to[1]: must be the name"),
+            (MINIMAL | {"grant_execute_to": [None]}, "grant_execute_to[0]: must be the name"),
+            (
+                MINIMAL | {"grant_execute_to": ["é" * 32]},
+                "grant_execute_to[0]: the name of a role has at most 63",
+            ),
+            (MINIMAL | {"grant_execute_to": ["a", "a"]}, 'grant_execute_to[1]: role "a" stands already'),
+            (MINIMAL | {"$schema": 1}, "$schema: must be a string"),
+        ):
+            (line,) = self.faults(document)
+            self.assertTrue(line.startswith(f"slay-config.json: {fault}"), line)
+
+    def test_unknown_keys(self) -> None:
+        """The nearest known key is suggested; where none is near, all are named."""
+        self.assertEqual(
+            self.faults({"queue": {}})[0], 'slay-config.json: unknown key "queue"; did you mean "queues"?'
+        )
+        self.assertEqual(
+            self.faults({"queues": {"mail": {"concurrency": 1, "aliases": []}}}),
+            ['slay-config.json: queues.mail: unknown key "aliases"; did you mean "alias"?'],
+        )
+        self.assertEqual(
+            self.faults({"queues": {"mail": {"concurrency": 1, "zzz": 1}}}),
+            ['slay-config.json: queues.mail: unknown key "zzz"; known are concurrency, alias, timeout'],
+        )
+
+    def test_repeated_keys(self) -> None:
+        """A key that stands twice in one object, in both formats."""
+        json_text = (
+            '{"queues":{"a":{"concurrency":1,"concurrency":2},"a":{"concurrency":1}},"grace":1,"grace":1}'
+        )
+        self.assertEqual(
+            self.faults(json_text),
+            ['slay-config.json: key "grace" stands twice', 'slay-config.json: queues: key "a" stands twice'],
+        )
+        yaml = "queues:\n  a:\n    concurrency: 1\n    concurrency: 1\n  b: {concurrency: 1}\n  b: {concurrency: 1}\n"
+        self.assertEqual(
+            self.faults(yaml, "c.yml"),
+            [
+                'c.yml: queues: key "b" stands twice',
+                'c.yml: queues.a: key "concurrency" stands twice',
+            ],
+        )
+
+    def test_yaml_keys(self) -> None:
+        """YAML's keys that are no strings, and values that JSON does not have."""
+        self.assertEqual(
+            self.faults("queues:\n  2: {concurrency: 1}\n  on: {concurrency: 1}\n", "c.yml"),
+            [
+                "c.yml: queues[2]: an identifier must be a string, got 2",
+                "c.yml: queues[true]: an identifier must be a string, got true",
+            ],
+        )
+        (fault,) = self.faults("queues: &q\n  a: {concurrency: 2024-01-01}\n", "c.yml")
+        self.assertIn("must be an integer ≥ 1, got date 2024-01-01", fault)
+        (fault,) = self.faults("queues:\n  a: &a {concurrency: 1, alias: [*a]}\n", "c.yml")
+        self.assertIn("queues.a.alias[0]: an identifier must be a string, got an object", fault)
+
+    def test_values_are_cut(self) -> None:
+        """A report quotes no long value, and can be printed whatever it quotes."""
+        for fault in self.faults({"queues": {"a": {"concurrency": "\ud800" + "x" * 1000}}, "y" * 1000: 1}):
+            self.assertLess(len(fault), 250)
+            fault.encode()
+
+
+class EnvironmentTests(ConfigTestCase):
+    """The three variables, from the environment or from `.env`."""
+
+    def loaded(self, environ: dict[str, str]) -> Config:
+        """Load the minimal file with this environment."""
+        return load(self.write(json.dumps(MINIMAL)), environ, str(self.folder))
+
+    def test_required(self) -> None:
+        """Each is; an empty one is as good as none."""
+        for name in ENVIRONMENT:
+            others = {key: value for key, value in ENVIRONMENT.items() if key != name}
+            self.assertTrue(
+                str(self.assertRaises(ConfigError, self.loaded, others)).startswith(f"{name}: not set")
+            )
+            error = self.assertRaises(ConfigError, self.loaded, others | {name: ""})
+            self.assertTrue(str(error).startswith(f"{name}: empty"))
+
+    def test_dotenv(self) -> None:
+        """`.env` fills what is lacking and overrides nothing; `$` in it is a character like any other."""
+        self.write(
+            "\ufeffSLAY_Q_SECRET='" + SAMPLE_SECRET + "'\n"
+            "SLAY_Q_DATABASE_URL=postgres://other.test/\n"
+            'export SLAY_Q_CRON_URL="http://app.test/${SLAY_Q_SECRET}" # comment\n',
+            ".env",
+        )
+        config = self.loaded({"SLAY_Q_DATABASE_URL": "postgres://db.test/"})
+        self.assertEqual(config.secret, SAMPLE_SECRET.encode())
+        self.assertEqual(config.database_url, "postgres://db.test/")
+        self.assertEqual(config.cron_url, "http://app.test/${SLAY_Q_SECRET}")
+
+    def test_dotenv_unquoted(self) -> None:
+        """The published secret, written without quotes, is itself."""
+        self.write(f"SLAY_Q_SECRET={SAMPLE_SECRET}\nSLAY_Q_CRON_URL\n", ".env")
+        environ = {name: ENVIRONMENT[name] for name in ("SLAY_Q_DATABASE_URL", "SLAY_Q_CRON_URL")}
+        self.assertEqual(self.loaded(environ).secret, SAMPLE_SECRET.encode())
+
+    def test_unreadable_dotenv(self) -> None:
+        """A `.env` in another encoding is a fault."""
+        self.write("SLAY_Q_SECRET=ü".encode("latin-1"), ".env")
+        self.assertEqual(str(self.assertRaises(ConfigError, self.loaded, ENVIRONMENT)), ".env: is not UTF-8")
+
+    def test_values(self) -> None:
+        """The URLs are checked, and quoted nowhere."""
+        for name, value in (
+            ("SLAY_Q_CRON_URL", "http://u:tell-tale@app.test:x/"),
+            ("SLAY_Q_CRON_URL", "tell-tale"),
+            ("SLAY_Q_DATABASE_URL", "postgres://u:tell-tale@h:x/"),
+        ):
+            error = str(self.assertRaises(ConfigError, self.loaded, ENVIRONMENT | {name: value}))
+            self.assertTrue(error.startswith(f"{name}: "), error)
+            self.assertNotIn("tell-tale", error)
+
+    def test_secret_bytes(self) -> None:
+        """The secret is its UTF-8, and the environment's bytes where they are none."""
+        for text, secret in (("ключ", "ключ".encode()), (" a ", b" a "), ("a\udcff", b"a\xff")):
+            self.assertEqual(self.loaded(ENVIRONMENT | {"SLAY_Q_SECRET": text}).secret, secret)
