@@ -191,6 +191,8 @@ def _shown(value: object) -> str:
         return "an object"
     if isinstance(value, list):
         return "an array"
+    if isinstance(value, int) and value.bit_length() > 128:  # the interpreter refuses to print 4,300 digits
+        return "a huge number"
     plain = value is None or isinstance(value, str | bool | int | float)
     text = json.dumps(value, ensure_ascii=False) if plain else f"{type(value).__name__} {value}"
     return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 1]}…"

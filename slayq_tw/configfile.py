@@ -64,6 +64,11 @@ def _from_yaml(text: str) -> object:
         raise ConfigError(f"is no YAML: {where}{error.problem or error.context}") from error
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"is no YAML: {' '.join(str(error).split())}") from error
+    except (
+        LookupError,
+        AttributeError,
+    ) as error:  # PyYAML's own, for `!!bool x`, `!!int ""`, `!!timestamp x`
+        raise ConfigError("is no YAML: a value does not fit its tag") from error
 
 
 def _table(pairs: list[tuple[Any, Any]]) -> Table:

@@ -16,6 +16,7 @@ _SCHEME = re.compile(r"\s*postgres(?:ql)?://", re.IGNORECASE)
 _MALFORMED_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _LITERAL_PERCENT = re.compile(r"%(?![0-9]{2})")
 _KEYWORD = re.compile(r"[a-z_]+\Z")
+_NOT_UTF8 = "is not UTF-8 where it is percent-encoded"
 _SHOWABLE = re.compile(r"[\w.-]{1,40}\Z")
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _SSL = {"true": "require", "1": "require", "no-verify": "require", "false": "disable", "0": "disable"}
@@ -85,6 +86,8 @@ def _from_url(rest: str) -> tuple[dict[str, str], list[str]]:
     except ProgrammingError as error:
         reason = " ".join(str(error).removeprefix("invalid dsn: ").split())
         raise _fault(f"is no libpq URL: {reason}") from None
+    except UnicodeDecodeError:
+        raise _fault(_NOT_UTF8) from None
     if user:
         parameters["user"] = _decoded(user)
     if colon:
@@ -136,7 +139,7 @@ def _decoded(text: str) -> str:
     try:
         return unquote_to_bytes(text).decode()
     except UnicodeDecodeError:
-        raise _fault("is not UTF-8 where it is percent-encoded") from None
+        raise _fault(_NOT_UTF8) from None
 
 
 @lru_cache

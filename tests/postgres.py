@@ -1,6 +1,9 @@
 """Stopgap of the lead's until task D's lands: overwrite freely."""
-import glob, secrets, psycopg2
-from psycopg2.extensions import make_dsn
+import glob
+import secrets
+
+import psycopg2
+
 BASE = "postgresql://postgres@127.0.0.1:54329/"
 _template = []
 def _admin(sql):
@@ -20,7 +23,7 @@ def migrated_database(case):
         c = psycopg2.connect(BASE + name); c.autocommit = True
         cur = c.cursor()
         cur.execute("create schema slayq; create table slayq._migrations(id bigserial, migration text unique, created_at timestamptz)")
-        for f in sorted(glob.glob("sql/migrations/*.sql")):
+        for f in sorted(glob.glob("/work/main/sql/migrations/*.sql")):
             cur.execute(open(f).read())
         c.close()
         _template.append(name)

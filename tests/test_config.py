@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -23,8 +24,10 @@ class ConfigTestCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Make it."""
-        self.folder = Path(self.mktemp())
-        self.folder.mkdir(parents=True)
+        # Not mktemp(): under pytest its folders stay behind in the working directory.
+        folder = TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
 
     def write(self, text: str | bytes, name: str = "slay-config.json") -> str:
         """Write a file there; its name."""
@@ -144,6 +147,9 @@ class FileFaultTests(ConfigTestCase):
             ("c.yml", "a: 1\n---\nb: 1\n", "c.yml: is no YAML: line 2, column 1"),
             ("c.yml", "a: !!python/name:os.system\n", "c.yml: is no YAML: line 1, column 4"),
             ("c.yml", "a: 2024-99-99\n", "c.yml: is no YAML: month"),
+            ("c.yml", "a: !!bool x\n", "c.yml: is no YAML: a value does not fit its tag"),
+            ("c.yml", "a: !!int ''\n", "c.yml: is no YAML: a value does not fit its tag"),
+            ("c.yml", "a: !!timestamp x\n", "c.yml: is no YAML: a value does not fit its tag"),
             ("c.yml", "a: \x00", "c.yml: is no YAML: "),
         ):
             (fault,) = self.faults(text, name)
@@ -298,6 +304,8 @@ class DocumentFaultTests(ConfigTestCase):
         )
         (fault,) = self.faults("queues: &q\n  a: {concurrency: 2024-01-01}\n", "c.yml")
         self.assertIn("must be an integer ≥ 1, got date 2024-01-01", fault)
+        (fault,) = self.faults(f"queues:\n  a: {{concurrency: 0x{'f' * 5000}}}\n", "c.yml")
+        self.assertIn("must be an integer ≥ 1 and ≤ 10,000, got a huge number", fault)
         (fault,) = self.faults("queues:\n  a: &a {concurrency: 1, alias: [*a]}\n", "c.yml")
         self.assertIn("queues.a.alias[0]: an identifier must be a string, got an object", fault)
 

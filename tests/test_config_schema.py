@@ -3,6 +3,7 @@
 import copy
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from hypothesis import assume, given, settings
@@ -79,8 +80,9 @@ class SchemaTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Have a file to write to."""
-        self.path = Path(self.mktemp())
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        folder = TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.path = Path(folder.name) / "slay-config.json"
         self.schema = Draft202012Validator(SCHEMA)
 
     def faults(self, document: object) -> list[str]:

@@ -153,6 +153,13 @@ class RequestBodyTests(SynchronousTestCase):
             b'{"job_key":"job-1","retry":1,"time":2,"event":"e","cache":null}',
         )
 
+    def test_surrogates(self) -> None:
+        """In key and event, halves that meet are one character, and a lone one is escaped."""
+        body = request_body(
+            Payload(URL, "\ude00\ud83d", None, None), job_key="\ud83d\ude00", attempt=1, now_ms=2
+        )
+        self.assertEqual(body, r'{"job_key":"😀","retry":1,"time":2,"event":"\ude00\ud83d"}'.encode())
+
     @settings(max_examples=300, deadline=None)
     @given(ANY_TEXT, ANY_TEXT, st.dictionaries(st.sampled_from(["data", "cache"]), JSON_VALUES))
     def test_fixed_point(self, job_key: str, event: str, rest: dict[str, object]) -> None:

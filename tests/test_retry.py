@@ -51,6 +51,7 @@ class RetryAfterTests(SynchronousTestCase):
         self.assertEqual(retry_after("Wed, 21 Oct 2026 07:28:00 GMT", NOW), 30.0)
         self.assertEqual(retry_after("Wednesday, 21-Oct-26 07:28:00 GMT", NOW), 30.0)
         self.assertEqual(retry_after("Wed Oct 21 07:28:00 2026", NOW), 30.0)
+        self.assertEqual(retry_after("Wed, 21 Oct 2026 09:28:00 +0200", NOW), 30.0)
         self.assertEqual(retry_after("Wed, 21 Oct 2020 07:28:00 GMT", NOW), 0.0)
         self.assertEqual(retry_after("Wed, 21 Oct 2099 07:28:00 GMT", NOW), MAX_RETRY_AFTER)
 

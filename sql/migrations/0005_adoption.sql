@@ -2,7 +2,8 @@
 SET LOCAL search_path = pg_catalog, pg_temp;
 
 -- Make room for one of the six: afterwards there is none of the name in public, or just one that CREATE OR REPLACE can
--- take over, with whatever depends on it. Grants on a dropped one are noted for _private_secure.
+-- take over, with whatever depends on it. Grants on a dropped one are noted for _private_secure, if it was ours or that of
+-- whoever installed upstream: other people's functions of these names earn nobody anything.
 CREATE FUNCTION slayq._private_make_room(function_name text, signature text) RETURNS void
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
@@ -25,7 +26,10 @@ BEGIN
      CROSS JOIN LATERAL pg_catalog.aclexplode(routine.proacl) AS acl
       JOIN pg_catalog.pg_roles AS role ON role.oid = acl.grantee
      WHERE routine.oid = present.oid AND acl.privilege_type = 'EXECUTE' AND acl.grantee <> routine.proowner
-        ON CONFLICT (function_name, role_name) DO UPDATE SET grantable = noted.grantable OR excluded.grantable;
+       AND (routine.proowner = (SELECT role.oid FROM pg_catalog.pg_roles AS role WHERE role.rolname = CURRENT_USER)
+            OR routine.proowner = (SELECT installed.relowner FROM pg_catalog.pg_class AS installed
+                                    WHERE installed.oid = 'slayq._private_waiting_on'::pg_catalog.regclass))
+        ON CONFLICT ON CONSTRAINT _private_adopted_grants_pkey DO UPDATE SET grantable = noted.grantable OR excluded.grantable;
     EXECUTE pg_catalog.format('DROP ROUTINE public.%I(%s)', present.proname, present.arguments);
   END LOOP;
 END

@@ -4,6 +4,7 @@ from typing import Any
 
 from tests.application import ApplicationTestCase
 
+
 class CancelTests(ApplicationTestCase):
     """Which jobs a cancellation deletes."""
 

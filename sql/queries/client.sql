@@ -1,0 +1,101 @@
+-- The statements of slayq_tw.client, for any connection of an application's. A statement that gives jobs selects them
+-- whole from one of the schema's functions; the client puts `jobs_as_rows` around it.
+
+-- name: jobs_as_rows
+-- One row per job of `job`, in plain types. A name is null when this very call created it, since the statement's
+-- snapshot is older: `names` finds it then.
+SELECT job.id, job.task_id,
+       (SELECT task.identifier FROM graphile_worker._private_tasks AS task WHERE task.id = job.task_id),
+       job.job_queue_id,
+       (SELECT queue.queue_name FROM graphile_worker._private_job_queues AS queue WHERE queue.id = job.job_queue_id),
+       job.payload::text, job.priority, job.run_at, job.attempts, job.max_attempts, job.last_error, job.created_at,
+       job.updated_at, job.key, job.locked_at, job.locked_by, job.revision,
+       CASE WHEN job.flags IS NOT NULL THEN ARRAY(SELECT jsonb_object_keys(job.flags)) END
+  FROM job
+ WHERE job.id IS NOT NULL;
+
+-- name: names
+-- The names of tasks and of serial queues.
+SELECT 'task', id, identifier FROM graphile_worker._private_tasks WHERE id = ANY (%(tasks)s::integer[])
+ UNION ALL
+SELECT 'queue', id, queue_name FROM graphile_worker._private_job_queues WHERE id = ANY (%(queues)s::integer[]);
+
+-- name: clock
+-- The database's time, from which delays count: not the transaction's, which may have begun long ago.
+SELECT clock_timestamp();
+
+-- name: add_job
+SELECT *
+  FROM graphile_worker.add_job(
+         %(identifier)s::text, payload => %(payload)s::json, queue_name => %(queue_name)s::text,
+         run_at => %(run_at)s::timestamptz, max_attempts => %(max_attempts)s::integer, job_key => %(key)s::text,
+         priority => %(priority)s::integer, flags => %(flags)s::text[], job_key_mode => %(key_mode)s::text);
+
+-- name: add_jobs
+-- `flags` holds JSON arrays, since an array cannot hold arrays of different lengths.
+SELECT *
+  FROM graphile_worker.add_jobs(
+         ARRAY(
+           SELECT ROW(spec.identifier, spec.payload::json, spec.queue_name, spec.run_at, spec.max_attempts, spec.key,
+                      spec.priority,
+                      CASE WHEN spec.flags IS NOT NULL
+                           THEN ARRAY(SELECT json_array_elements_text(spec.flags::json)) END
+                     )::graphile_worker.job_spec
+             FROM unnest(%(identifiers)s::text[], %(payloads)s::text[], %(queue_names)s::text[],
+                         %(run_ats)s::timestamptz[], %(max_attempts)s::smallint[], %(keys)s::text[],
+                         %(priorities)s::smallint[], %(flags)s::text[])
+                  AS spec (identifier, payload, queue_name, run_at, max_attempts, key, priority, flags)),
+         job_key_preserve_run_at => %(preserve_run_at)s::boolean);
+
+-- name: send_events
+-- One after the other, in the order given.
+SELECT public.add_worker_job(
+         event.identifier, payload => event.payload::json, queue_name => event.queue_name, run_at => event.run_at,
+         max_attempts => event.max_attempts, job_key => event.key, priority => event.priority,
+         flags => CASE WHEN event.flags IS NOT NULL
+                       THEN ARRAY(SELECT json_array_elements_text(event.flags::json)) END,
+         job_key_mode => event.key_mode)
+  FROM (SELECT *
+          FROM unnest(%(identifiers)s::text[], %(payloads)s::text[], %(queue_names)s::text[],
+                      %(run_ats)s::timestamptz[], %(max_attempts)s::integer[], %(keys)s::text[],
+                      %(priorities)s::integer[], %(flags)s::text[], %(key_modes)s::text[]) WITH ORDINALITY
+               AS given (identifier, payload, queue_name, run_at, max_attempts, key, priority, flags, key_mode, place)
+         ORDER BY place) AS event;
+
+-- name: remove_job
+SELECT * FROM graphile_worker.remove_job(%(key)s::text);
+
+-- name: complete_jobs
+SELECT * FROM graphile_worker.complete_jobs(%(ids)s::bigint[]);
+
+-- name: permanently_fail_jobs
+SELECT * FROM graphile_worker.permanently_fail_jobs(%(ids)s::bigint[], %(error)s::text);
+
+-- name: reschedule_jobs
+SELECT *
+  FROM graphile_worker.reschedule_jobs(
+         %(ids)s::bigint[], run_at => %(run_at)s::timestamptz, priority => %(priority)s::integer,
+         attempts => %(attempts)s::integer, max_attempts => %(max_attempts)s::integer);
+
+-- name: announce_due
+-- Wake workers for those of the jobs that can run now.
+SELECT pg_notify('jobs:insert', json_build_object('r', random(), 'count', count(*))::text)
+  FROM graphile_worker._private_jobs
+ WHERE id = ANY (%(ids)s::bigint[]) AND is_available = true AND run_at <= clock_timestamp()
+HAVING count(*) > 0;
+
+-- name: force_unlock_workers
+-- Unlock what dead workers hold, wake others for it, and tell how many jobs there were. (They are counted in the
+-- statement's snapshot, which is older than what the function does.)
+WITH held AS MATERIALIZED (
+  SELECT (SELECT count(*) FROM graphile_worker._private_jobs WHERE locked_by = ANY (%(worker_ids)s::text[])) AS jobs,
+         (SELECT count(*) FROM graphile_worker._private_job_queues WHERE locked_by = ANY (%(worker_ids)s::text[]))
+           AS queues
+), unlocked AS MATERIALIZED (
+  SELECT graphile_worker.force_unlock_workers(%(worker_ids)s::text[])
+)
+SELECT held.jobs,
+       CASE WHEN held.jobs + held.queues > 0
+            THEN pg_notify('jobs:insert',
+                           json_build_object('r', random(), 'count', greatest(held.jobs, held.queues))::text) END
+  FROM held, unlocked;

@@ -1,0 +1,107 @@
+"""Events go in by SQL and arrive at a Node receiver."""
+
+from collections import Counter, defaultdict
+
+from tests.e2e.case import SAMPLE, EndToEndCase
+
+LIMITS = {name: queue["concurrency"] for name, queue in SAMPLE["queues"].items()}
+QUEUE_OF = {alias: name for name, queue in SAMPLE["queues"].items() for alias in (name, *queue.get("alias", ()))}
+
+
+class DeliveryTests(EndToEndCase):
+    """Once each, signed, within the limits."""
+
+    async def test_every_event_once(self) -> None:
+        """300 events over all queues and aliases arrive once each, verified, and within each queue's limit."""
+        await self.receiver.ready()
+        daemon = self.daemon()
+        await daemon.ready()
+        names = list(QUEUE_OF)
+        self.send_many(names, 300)
+        await self.receiver.wait_for(300)
+        self.assert_once_each(300)
+        self.assert_within_limits(1)
+        self.assertEqual(await daemon.stop(), 0)
+        self.assertEqual(self.jobs(), [])
+
+    async def test_two_daemons(self) -> None:
+        """Two daemons that start together on an empty database share the work: nothing twice."""
+        await self.receiver.ready()
+        daemons = [self.daemon() for _ in range(2)]
+        for daemon in daemons:
+            await daemon.ready()
+        self.send_many(list(QUEUE_OF), 200)
+        await self.receiver.wait_for(200)
+        for daemon in daemons:
+            self.assertEqual(await daemon.stop(), 0)
+        self.assert_once_each(200)
+        self.assert_within_limits(2)
+        self.assertEqual(self.jobs(), [])
+        for daemon in daemons:
+            self.assertTrue(any("job_delivered" in line for line in daemon.lines), daemon.lines)
+
+    async def test_serial_lane(self) -> None:
+        """Events of one lane arrive one after the other, though two queues with free slots send them."""
+        await self.receiver.ready()
+        for daemon in (self.daemon(), self.daemon()):
+            await daemon.ready()
+        for n in range(12):
+            self.send("mail" if n % 2 else "general", "/slow/20", n=n, queue_name="lane")
+        await self.receiver.wait_for(12)
+        self.assertEqual({record["concurrent"] for record in self.receiver.seen("begin")}, {1})
+
+    async def test_failing_receiver(self) -> None:
+        """A refused event comes again with the next attempt's number."""
+        await self.receiver.ready()
+        daemon = self.daemon()
+        await daemon.ready()
+        self.send("mail", "/fail-once", n=7)
+        first, second = await self.receiver.wait_for(2)
+        self.assertEqual([first["body"]["retry"], second["body"]["retry"]], [1, 2])
+        self.assertGreaterEqual(second["body"]["time"] - first["body"]["time"], 2700)
+        await daemon.wait_for_line("500 Internal Server Error")
+
+    async def test_warnings(self) -> None:
+        """What an operator must act on is said: the sample secret, an unknown event, a failed job, an unserved queue."""
+        await self.receiver.ready()
+        daemon = self.daemon()
+        await daemon.wait_for_line("sample_secret")
+        await daemon.ready()
+        self.send("mail", "/status/404")
+        await daemon.wait_for_line("event_unknown")
+        self.send("mail", "/status/500", max_attempts=1)
+        await daemon.wait_for_line("job_failed_for_good")
+        self.send("somebody_elses")
+        await daemon.wait_for_line("identifier_unserved: jobs wait for 'somebody_elses'")
+        self.assertEqual(self.jobs(), [("mail", 1, None), ("somebody_elses", 0, None)])
+
+    def send_many(self, names: list[str], count: int) -> None:
+        self.sql(
+            """
+            SELECT public.add_worker_job(name, json_build_object('url', %s::text || '?' || name, 'retry', 0,
+                     'event', name || '/test', 'data', json_build_object('n', n)))
+              FROM generate_series(0, %s - 1) AS n
+             CROSS JOIN LATERAL (SELECT (%s::text[])[1 + n %% %s] AS name) AS chosen
+            """,
+            f"{self.receiver.url}/slow/3",
+            count,
+            names,
+            len(names),
+        )
+
+    def assert_once_each(self, count: int) -> None:
+        records = self.receiver.seen("begin")
+        self.assertEqual(sorted(record["body"]["data"]["n"] for record in records), list(range(count)))
+        self.assertEqual(Counter((record["verified"], record["fresh"]) for record in records), {(True, True): count})
+
+    def assert_within_limits(self, daemons: int) -> None:
+        """Follow the requests as they began and ended."""
+        under_way: Counter[str] = Counter()
+        most: dict[str, int] = defaultdict(int)
+        for record in self.receiver.in_order():
+            queue = QUEUE_OF[record["body"]["event"].removesuffix("/test")]
+            under_way[queue] += 1 if record["type"] == "begin" else -1
+            most[queue] = max(most[queue], under_way[queue])
+        for queue, limit in LIMITS.items():
+            self.assertLessEqual(most[queue], limit * daemons, queue)
+            self.assertGreater(most[queue], 0, queue)
