@@ -162,20 +162,33 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]  # txpostgres has
         return Deferred.fromCoroutine(self._open())
 
     async def _open(self) -> None:
-        self.detector.setReconnectable(self)
-        parameters = await resolved(self._parameters, self.reactor, CONNECT_TIMEOUT)
-        too_late = self.reactor.callLater(CONNECT_TIMEOUT, self._drop)
+        known_dead = self.detector.connectionIsDead
+        self.detector.connectionIsDead = True  # whoever opens it deals with its failure, not the detector
+        try:
+            parameters = await resolved(self._parameters, self.reactor, CONNECT_TIMEOUT)
+            await self._connect_in_time(parameters)
+        finally:
+            self.detector.connectionIsDead = known_dead
+            self.detector.setReconnectable(self)  # without the addresses, which may be others next time
+
+    async def _connect_in_time(self, parameters: Mapping[str, str]) -> None:
+        late = False
+
+        def give_up() -> None:
+            nonlocal late
+            late = True
+            self.close()
+
+        timer = self.reactor.callLater(CONNECT_TIMEOUT, give_up)
         try:
             await super().connect(**parameters)
-        except ConnectionDone as error:
-            raise DatabaseUnavailable(f"no answer from Postgres within {CONNECT_TIMEOUT:g} s") from error
-        except psycopg2.Error as error:
-            self._drop()
-            raise DatabaseUnavailable(one_line(str(error)), error.pgcode) from error
+        except (psycopg2.Error, ConnectionDone, ConnectionLost) as error:
+            self.close()
+            reason = f"no answer from Postgres within {CONNECT_TIMEOUT:g} s" if late else one_line(str(error))
+            raise DatabaseUnavailable(reason, getattr(error, "pgcode", None)) from error
         finally:
-            self.detector.setReconnectable(self)  # without the addresses, which may be others next time
-            if too_late.active():
-                too_late.cancel()
+            if timer.active():
+                timer.cancel()
 
     def close(self) -> None:
         """Close at once: a query in flight fails as on a lost connection, and the detector reconnects."""
@@ -191,20 +204,21 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]  # txpostgres has
         self.detector.abandon()
         self.close()
 
-    def _drop(self) -> None:
-        """Close a connection that did not come up, without waking the detector."""
-        if self._connection is not None:
-            known = self.detector.connectionIsDead
-            self.detector.connectionIsDead = True
-            self.close()
-            self.detector.connectionIsDead = known
-
     def doRead(self) -> None:
-        """As txpostgres does it; an idle connection's death goes to the detector, not to the log as a bug."""
+        """As txpostgres does it, with two cases more: an idle connection that dies is no bug but the detector's
+        affair, and libpq closes the socket of a connection that failed, which can then be watched no longer.
+        """
+        self.reactor.removeReader(self)
+        if self._connection.closed:
+            return
         try:
-            super().doRead()
+            self.continuePolling()
         except psycopg2.Error:
             self.connectionLost(Failure())
+            return
+        self.checkForNotifies()
+        if not self._connection.closed and self._connection.fileno() >= 0:
+            self.reactor.addReader(self)
 
     def rows(self, sql: str, parameters: Any) -> Deferred[list[tuple[Any, ...]]]:
         """Run one string of SQL in autocommit; the rows of its last statement, or none."""

@@ -34,3 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = [f"--{name}={options[name]}" for name, *_ in Options.optParameters if options[name] is not None]
     sys.argv = ["slay-q-server", "--nodaemon", "--pidfile=", "slayq", *arguments]
     twistd.run()
+
+
+if __name__ == "__main__":
+    main()

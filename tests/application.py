@@ -178,7 +178,9 @@ class ApplicationTestCase(SynchronousTestCase):
         self.addCleanup(pool.shutdown)
         future = pool.submit(act, app)
         while not future.done():
-            if self.app.value("SELECT cardinality(pg_blocking_pids(%s)) > 0", app.connection.info.backend_pid):
+            if self.app.value(
+                "SELECT cardinality(pg_blocking_pids(%s)) > 0", app.connection.info.backend_pid
+            ):
                 return future
         future.result()
         raise AssertionError("it did not wait for anybody")

@@ -71,7 +71,11 @@ class Child:
     """
 
     def __init__(
-        self, case: TestCase, command: Sequence[str], environment: Mapping[str, str], folder: str | Path = ROOT
+        self,
+        case: TestCase,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        folder: str | Path = ROOT,
     ) -> None:
         self.output = Lines()
         self._name = Path(command[0]).name
@@ -136,7 +140,7 @@ class NodeReceiver(Child):
     def __init__(self, case: TestCase, secret: str) -> None:
         super().__init__(
             case,
-            [_on_path("node"), str(ROOT / "tests/node/receiver.mjs")],
+            [program("node"), str(ROOT / "tests/node/receiver.mjs")],
             {"PATH": os.environ["PATH"], "SLAY_Q_WORKER_SECRET": secret},
         )
 
@@ -155,7 +159,9 @@ class NodeReceiver(Child):
         """The requests that have begun or ended."""
         return [record for record in self.in_order() if record["type"] == kind]
 
-    async def wait_for(self, count: int, kind: str = "end", patience: float = PATIENCE) -> list[dict[str, Any]]:
+    async def wait_for(
+        self, count: int, kind: str = "end", patience: float = PATIENCE
+    ) -> list[dict[str, Any]]:
         """Wait for so many requests; all of them."""
         await self.until(lambda: len(self.seen(kind)) >= count, f"{count} requests", patience)
         return self.seen(kind)
@@ -183,8 +189,8 @@ class Daemon(Child):
         (self.folder / "slay-config.json").write_text(json.dumps(config))
         super().__init__(
             case,
-            [_on_path("twistd"), "-n", "--pidfile=", "slayq", "--log-level=debug", *arguments],
-            {"PATH": os.environ["PATH"], "PYTHONPATH": _python_path(), **environment},
+            [program("twistd"), "-n", "--pidfile=", "slayq", "--log-level=debug", *arguments],
+            {**python_environment(), **environment},
             self.folder,
         )
 
@@ -193,13 +199,15 @@ class Daemon(Child):
         await self.wait_for_line("started: ")
 
 
-def _python_path() -> str:
-    return os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+def python_environment() -> dict[str, str]:
+    """The variables with which a Python process finds this checkout, from whatever folder."""
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {"PATH": os.environ["PATH"], "PYTHONPATH": path}
 
 
-def _on_path(program: str) -> str:
+def program(name: str) -> str:
     """A program beside this Python, or on the PATH."""
     for folder in (str(Path(sys.executable).parent), *os.environ["PATH"].split(os.pathsep)):
-        if os.access(candidate := os.path.join(folder, program), os.X_OK):
+        if os.access(candidate := os.path.join(folder, name), os.X_OK):
             return candidate
-    raise AssertionError(f"the tests need {program!r}")
+    raise AssertionError(f"the tests need {name!r}")

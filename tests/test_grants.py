@@ -3,12 +3,12 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
+from slayq_tw.migrations import MIGRATION_LOCK
 from twisted.logger import LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from slayq_tw.errors import MigrationError
 from slayq_tw.grants import GrantReport, apply_grants
-from slayq_tw.migrations import MIGRATION_LOCK
 from tests.blocking import finish
 
 T = TypeVar("T")
@@ -57,7 +57,13 @@ class ApplyGrantsTests(SynchronousTestCase):
     def test_report(self) -> None:
         """Changes are sorted by function, and logged by role."""
         database = ScriptedDatabase(
-            {"_private_grant_execute": [("granted", "b", "x"), ("revoked", "a", "PUBLIC"), ("granted", "a", "x")]}
+            {
+                "_private_grant_execute": [
+                    ("granted", "b", "x"),
+                    ("revoked", "a", "PUBLIC"),
+                    ("granted", "a", "x"),
+                ]
+            }
         )
         report = finish(apply_grants(database, ["x"]))
         self.assertEqual(report, GrantReport((("a", "x"), ("b", "x")), (("a", "PUBLIC"),), ()))

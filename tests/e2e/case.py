@@ -33,7 +33,9 @@ class EndToEndCase(TestCase):
             **changes,
         }
 
-    def daemon(self, config: Mapping[str, Any] = SAMPLE, arguments: Sequence[str] = (), **environment: str) -> Daemon:
+    def daemon(
+        self, config: Mapping[str, Any] = SAMPLE, arguments: Sequence[str] = (), **environment: str
+    ) -> Daemon:
         """Start a daemon."""
         return Daemon(self, config, self.environment(**environment), arguments)
 
@@ -51,7 +53,9 @@ class EndToEndCase(TestCase):
         """Add one event."""
         payload = {"url": self.receiver.url + path, "retry": 0, "event": f"{queue}/test", "data": {"n": n}}
         named = "".join(f", {name} => %s" for name in arguments)
-        self.sql(f"SELECT public.add_worker_job(%s, %s{named})", queue, json.dumps(payload), *arguments.values())
+        self.sql(
+            f"SELECT public.add_worker_job(%s, %s{named})", queue, json.dumps(payload), *arguments.values()
+        )
 
     def jobs(self, columns: str = "task_identifier, attempts, locked_by") -> list[tuple[Any, ...]]:
         """The jobs that are in the table, without the cron tick."""

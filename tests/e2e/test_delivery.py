@@ -5,7 +5,9 @@ from collections import Counter, defaultdict
 from tests.e2e.case import SAMPLE, EndToEndCase
 
 LIMITS = {name: queue["concurrency"] for name, queue in SAMPLE["queues"].items()}
-QUEUE_OF = {alias: name for name, queue in SAMPLE["queues"].items() for alias in (name, *queue.get("alias", ()))}
+QUEUE_OF = {
+    alias: name for name, queue in SAMPLE["queues"].items() for alias in (name, *queue.get("alias", ()))
+}
 
 
 class DeliveryTests(EndToEndCase):
@@ -92,7 +94,9 @@ class DeliveryTests(EndToEndCase):
     def assert_once_each(self, count: int) -> None:
         records = self.receiver.seen("begin")
         self.assertEqual(sorted(record["body"]["data"]["n"] for record in records), list(range(count)))
-        self.assertEqual(Counter((record["verified"], record["fresh"]) for record in records), {(True, True): count})
+        self.assertEqual(
+            Counter((record["verified"], record["fresh"]) for record in records), {(True, True): count}
+        )
 
     def assert_within_limits(self, daemons: int) -> None:
         """Follow the requests as they began and ended."""

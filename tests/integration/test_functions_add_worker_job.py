@@ -34,8 +34,28 @@ class ArgumentTests(ApplicationTestCase):
 
     def test_all_arguments(self) -> None:
         """All nine arrive, by name and by position."""
-        by_position = ["mail", '{"a" : 1}', "lane", "2030-01-01T00:00:00Z", 7, "k1", -3, ["f", "g"], "preserve_run_at"]
-        names = ["identifier", "payload", "queue_name", "run_at", "max_attempts", "job_key", "priority", "flags", "job_key_mode"]
+        by_position = [
+            "mail",
+            '{"a" : 1}',
+            "lane",
+            "2030-01-01T00:00:00Z",
+            7,
+            "k1",
+            -3,
+            ["f", "g"],
+            "preserve_run_at",
+        ]
+        names = [
+            "identifier",
+            "payload",
+            "queue_name",
+            "run_at",
+            "max_attempts",
+            "job_key",
+            "priority",
+            "flags",
+            "job_key_mode",
+        ]
         self.app.rows("SELECT public.add_worker_job(%s, %s, %s, %s, %s, %s, %s, %s, %s)", *by_position)
         by_position[5] = "k2"
         self.app.call("add_worker_job", **dict(zip(names, by_position, strict=True)))
@@ -61,13 +81,17 @@ class ArgumentTests(ApplicationTestCase):
         """A null job_key_mode means replace."""
         for at in ("2030-01-01", "2031-01-01"):
             self.app.send("order", key="k", run_at=at, job_key_mode=None)
-        self.assertEqual(self.app.value("SELECT run_at = '2031-01-01' FROM graphile_worker._private_jobs"), True)
+        self.assertEqual(
+            self.app.value("SELECT run_at = '2031-01-01' FROM graphile_worker._private_jobs"), True
+        )
 
     def test_preserve_run_at(self) -> None:
         """preserve_run_at is passed on."""
         for at in ("2030-01-01", "2031-01-01"):
             self.app.send("order", key="k", run_at=at, job_key_mode="preserve_run_at")
-        self.assertEqual(self.app.value("SELECT run_at = '2030-01-01' FROM graphile_worker._private_jobs"), True)
+        self.assertEqual(
+            self.app.value("SELECT run_at = '2030-01-01' FROM graphile_worker._private_jobs"), True
+        )
 
     def test_unsafe_dedupe(self) -> None:
         """unsafe_dedupe leaves even a locked job alone, its waits too, and notes nothing."""
@@ -78,7 +102,9 @@ class ArgumentTests(ApplicationTestCase):
         (job,) = self.app.jobs()
         self.assertEqual((job.key, job.locked, job.attempts, job.revision), ("k", True, 1, 1))
         self.assertIn('"order"', job.payload)
-        self.assertEqual((self.app.waits(), self.app.value("SELECT count(*) FROM slayq._private_references")), (1, 0))
+        self.assertEqual(
+            (self.app.waits(), self.app.value("SELECT count(*) FROM slayq._private_references")), (1, 0)
+        )
 
     def test_unknown_mode(self) -> None:
         """A mode that does not exist is Graphile Worker's error."""
@@ -102,7 +128,9 @@ class NullAnswerTests(ApplicationTestCase):
         """The call is repeated until it is stored."""
         self.app.rows(STUB.format(failures=3))
         self.app.send("order", key="k")
-        self.assertEqual((len(self.app.jobs()), self.app.value("SELECT last_value FROM public.tries")), (1, 4))
+        self.assertEqual(
+            (len(self.app.jobs()), self.app.value("SELECT last_value FROM public.tries")), (1, 4)
+        )
 
     def test_given_up(self) -> None:
         """A job that cannot be stored is an error that says a retry of the transaction may help."""
@@ -178,7 +206,9 @@ class ClientRetryTests(ApplicationTestCase):
         assert job is not None
         return job
 
-    def retry(self, key: str = "k", event: str = "order", more: str = ',"cache":{"a":1}', **arguments: Any) -> JobRow:
+    def retry(
+        self, key: str = "k", event: str = "order", more: str = ',"cache":{"a":1}', **arguments: Any
+    ) -> JobRow:
         """Re-add it as the client does; the job that is then stored under the key."""
         self.app.send(event, key=key, more=more, **arguments)
         return self.app.keyed(key)
@@ -197,7 +227,8 @@ class ClientRetryTests(ApplicationTestCase):
         self.assert_next_attempt(job, 2, 6)
         self.assertNotEqual(job.id, old.id)
         self.assertEqual(
-            (self.app.job(old.id).attempts, self.app.job(old.id).key, self.app.job(old.id).locked), (4, None, True)
+            (self.app.job(old.id).attempts, self.app.job(old.id).key, self.app.job(old.id).locked),
+            (4, None, True),
         )
         self.assertEqual(job.last_error, "The function failed in the application (attempt 2 of 6)")
 
@@ -285,7 +316,14 @@ class ClientRetryTests(ApplicationTestCase):
     def test_keys_that_look_alike(self) -> None:
         """An application's own key of that form never touches a job that is another's."""
         old = self.attempt(1, key=None)
-        for key in (f"job-0{old.id}", f"job-{old.id}x", "job-", "job--1", "job-99999999999999999999", f"Job-{old.id}"):
+        for key in (
+            f"job-0{old.id}",
+            f"job-{old.id}x",
+            "job-",
+            "job--1",
+            "job-99999999999999999999",
+            f"Job-{old.id}",
+        ):
             self.assert_afresh(self.retry(key))
         own = f"job-{old.id}"
         for more, event, identifier in (
@@ -330,7 +368,9 @@ class ClientRetryTests(ApplicationTestCase):
     def test_another_identifier(self) -> None:
         """The same event in another queue is another job."""
         self.attempt(2)
-        self.app.call("add_worker_job", identifier="post", payload='{"event":"order","cache":{}}', job_key="k")
+        self.app.call(
+            "add_worker_job", identifier="post", payload='{"event":"order","cache":{}}', job_key="k"
+        )
         self.assert_afresh(self.app.keyed("k"))
 
     def test_never_ran(self) -> None:

@@ -88,7 +88,9 @@ class AdoptionTests(ApplicationTestCase):
         self.app.rows(
             "CREATE FUNCTION public.cancel_pending_tasks(a text, b jsonb) RETURNS int LANGUAGE sql AS 'SELECT 1'"
         )
-        self.app.rows('CREATE PROCEDURE public.add_worker_job("Odd Name" text[]) LANGUAGE sql AS $$SELECT 1$$')
+        self.app.rows(
+            'CREATE PROCEDURE public.add_worker_job("Odd Name" text[]) LANGUAGE sql AS $$SELECT 1$$'
+        )
         self.app.rows("REVOKE EXECUTE ON FUNCTION public.cancel_pending_tasks FROM PUBLIC")
         self.app.rows(f"GRANT EXECUTE ON FUNCTION public.cancel_pending_tasks TO {trusted} WITH GRANT OPTION")
         migrate_url(self.url)
@@ -198,4 +200,6 @@ class FreshTests(ApplicationTestCase):
                 ),
                 [],
             )
-            self.assertFalse(self.app.value("SELECT has_schema_privilege(%s, 'slayq', 'USAGE, CREATE')", role))
+            self.assertFalse(
+                self.app.value("SELECT has_schema_privilege(%s, 'slayq', 'USAGE, CREATE')", role)
+            )

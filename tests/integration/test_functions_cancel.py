@@ -124,7 +124,9 @@ class CancelTests(ApplicationTestCase):
         self.add("order", '{"id":"1"}')
         self.app.rows("BEGIN")
         job = self.app.claim()
-        cancelling = self.blocked(lambda app: app.rows("SELECT public.cancel_pending_tasks('order', 'id', '1')"))
+        cancelling = self.blocked(
+            lambda app: app.rows("SELECT public.cancel_pending_tasks('order', 'id', '1')")
+        )
         self.app.rows("COMMIT")
         cancelling.result()
         self.assertEqual([left.id for left in self.app.jobs()], [job.id if job else None])

@@ -128,7 +128,9 @@ class TriggerTests(ApplicationTestCase):
             self.app.wait(key)
         self.app.fire()
         for key, text in (("nul", r"\u0000"), ("half", r"\udead"), ("fine", "x")):
-            self.assertTrue(self.app.keyed(key).payload.endswith(f'"data":"{text}","cache":{{"step":true}}}}'))
+            self.assertTrue(
+                self.app.keyed(key).payload.endswith(f'"data":"{text}","cache":{{"step":true}}}}')
+            )
 
     def test_unknown_key(self) -> None:
         """Waiting for a job that is not there is an error that names the key."""
@@ -308,7 +310,8 @@ class MemoryTests(ApplicationTestCase):
         for seconds, minutes in ((60, 15), (3600, 60), (1800, 60)):
             self.app.rows("SELECT slayq._private_remember_for(%s)", float(seconds))
             self.assertEqual(
-                self.app.value("SELECT extract(epoch FROM value)::int / 60 FROM slayq._private_settings"), minutes
+                self.app.value("SELECT extract(epoch FROM value)::int / 60 FROM slayq._private_settings"),
+                minutes,
             )
 
     def test_memory_stays_bounded(self) -> None:

@@ -63,7 +63,9 @@ class TriggerTests(InvocationTestCase):
         self.invoke("k")
         self.end()
         self.assertEqual((self.cache("k"), self.app.keyed("k").locked), ({"step": 1}, True))
-        self.assertEqual(self.app.value("SELECT run_at < '2020-01-03' FROM graphile_worker._private_jobs"), True)
+        self.assertEqual(
+            self.app.value("SELECT run_at < '2020-01-03' FROM graphile_worker._private_jobs"), True
+        )
 
     def test_announced(self) -> None:
         """The invoker is announced on jobs:insert."""
@@ -135,7 +137,9 @@ class MemoryTests(InvocationTestCase):
     def test_large_result(self) -> None:
         """64 KiB are kept; more are not, and then the one before is not the last any more either."""
         self.end('"' + "x" * (KEPT - 2) + '"')
-        self.assertEqual(self.app.value("SELECT octet_length(result::text) FROM slayq._private_results"), KEPT)
+        self.assertEqual(
+            self.app.value("SELECT octet_length(result::text) FROM slayq._private_results"), KEPT
+        )
         self.end('"' + "x" * (KEPT - 1) + '"')
         self.assertEqual(self.app.value("SELECT count(*) FROM slayq._private_results"), 0)
         self.invoke("k")
@@ -150,7 +154,9 @@ class MemoryTests(InvocationTestCase):
         self.end()
         self.app.rows("UPDATE slayq._private_results SET fired_at = now() - interval '15 minutes 1 second'")
         self.invoke("k")
-        self.assertEqual((self.app.waits(), self.app.value("SELECT count(*) FROM slayq._private_results")), (1, 0))
+        self.assertEqual(
+            (self.app.waits(), self.app.value("SELECT count(*) FROM slayq._private_results")), (1, 0)
+        )
 
     def test_trigger_first(self) -> None:
         """A wait that comes while the target's result is uncommitted waits, and finds it."""

@@ -74,7 +74,9 @@ class CacheTests(ApplicationTestCase):
     def test_cache_of_another_kind(self) -> None:
         """A cache that is no object gives way to one."""
         for cache in ("null", "[1]", '"text"', "7"):
-            self.assertEqual(self.resumed(f'{{"cache":{cache},"event":"e"}}'), '{"cache":{"step":true},"event":"e"}')
+            self.assertEqual(
+                self.resumed(f'{{"cache":{cache},"event":"e"}}'), '{"cache":{"step":true},"event":"e"}'
+            )
 
     def test_empty_payload(self) -> None:
         """The object that stands for no payload gets a cache too."""
@@ -106,7 +108,8 @@ class CacheTests(ApplicationTestCase):
     def test_white_space_between_members(self) -> None:
         """White space between members may go; that inside them stays."""
         self.assertEqual(
-            self.resumed('\n{ "a" : [1, 2] ,\t"b":"x y" }\r\n'), '{"a":[1, 2],"b":"x y","cache":{"step":true}}'
+            self.resumed('\n{ "a" : [1, 2] ,\t"b":"x y" }\r\n'),
+            '{"a":[1, 2],"b":"x y","cache":{"step":true}}',
         )
 
     def test_deep_nesting(self) -> None:
@@ -152,7 +155,9 @@ escape = st.sampled_from(
     [r"\"", r"\\", r"\/", r"\b", r"\n", NUL, HALF, BS + "ude00", r"\ud83d\ude00", r"\u0041", BS + "uDBFF"]
 )
 characters = st.text(st.characters(exclude_characters='"\\', exclude_categories=("Cc", "Cs")), max_size=3)
-string = st.lists(st.one_of(escape, characters, st.just("\x7f0")), max_size=5).map(lambda s: '"' + "".join(s) + '"')
+string = st.lists(st.one_of(escape, characters, st.just("\x7f0")), max_size=5).map(
+    lambda s: '"' + "".join(s) + '"'
+)
 number = st.sampled_from(["0", "-0", "1.50", "1E5", "12345678901234567890", "1e-7"])
 json_text: st.SearchStrategy[str] = st.recursive(
     st.one_of(string, number, st.sampled_from(["null", "true", "false"])),
@@ -196,7 +201,9 @@ class RandomPayloadTests(ApplicationTestCase):
                 entries[place] = (entries[place][0], result)
             payload = _object([*others, ('"cache"', _object(others))])
             expected = _object([*others, ('"cache"', _object(entries))])
-            stored = self.app.value("SELECT slayq._private_with_step(%s, %s, %s)::text", payload, name, result)
+            stored = self.app.value(
+                "SELECT slayq._private_with_step(%s, %s, %s)::text", payload, name, result
+            )
             self.assertEqual(stored, expected)
 
         self.run_examples(check)
@@ -241,4 +248,6 @@ def _text(member: str) -> str | None:
 def _everything_storable(value: Any, member: str) -> bool:
     if isinstance(value, str):
         return _storable(value)
-    return _storable(json.dumps(json.loads(member, object_pairs_hook=list), ensure_ascii=False).replace(NUL, "\0"))
+    return _storable(
+        json.dumps(json.loads(member, object_pairs_hook=list), ensure_ascii=False).replace(NUL, "\0")
+    )

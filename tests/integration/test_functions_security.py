@@ -21,10 +21,10 @@ SIGNATURES = {
     "_expires_at timestamp with time zone",
 }
 
-SYNTAX = set(
-    "and any array as by case coalesce conflict else exists greatest if in into least not on operator or "
-    "returning select then using values when where".split()
-)
+SYNTAX = {
+    "and", "any", "array", "as", "by", "case", "coalesce", "conflict", "else", "exists", "greatest", "if", "in", "into",
+    "least", "not", "on", "operator", "or", "returning", "select", "then", "using", "values", "when", "where",
+}  # fmt: skip
 """What may stand before a parenthesis, or after `::`, without a schema: words of the grammar."""
 
 
@@ -39,7 +39,9 @@ class CatalogTests(ApplicationTestCase):
             list(FUNCTIONS),
         )
         pinned = ["search_path=pg_catalog, pg_temp"]
-        self.assertEqual(found, [(name, text, "void", True, pinned) for name, text in sorted(SIGNATURES.items())])
+        self.assertEqual(
+            found, [(name, text, "void", True, pinned) for name, text in sorted(SIGNATURES.items())]
+        )
 
     def test_everything_is_qualified(self) -> None:
         """Bodies name every function, type and table with its schema."""
@@ -101,7 +103,11 @@ class StrangerTests(ApplicationTestCase):
         )
         session = connect_as(self, self.app, producer)
         session.rows("SET standard_conforming_strings = off; SET search_path = pg_temp")
-        for payload in ('{"event":"e"}', r'{"event":"e","x":"\u0000"}', r'{"\u0065vent":"\u0065","x":"\ud800"}'):
+        for payload in (
+            '{"event":"e"}',
+            r'{"event":"e","x":"\u0000"}',
+            r'{"\u0065vent":"\u0065","x":"\ud800"}',
+        ):
             session.rows("SELECT graphile_worker.add_job('mail', payload => %s)", payload)
             self.app.rows(
                 "UPDATE graphile_worker._private_jobs SET payload = (payload::text || ' ')::json, attempts = 0"
@@ -166,12 +172,12 @@ class AttackerTests(ApplicationTestCase):
         """Every function, along all its paths."""
         for statement in (
             "SELECT public.add_worker_job('mail', '{\"event\":\"e\"}', job_key => 'k')",
-            "SELECT public.add_worker_job('mail', '{\"event\":\"e\",\"x\":\"\\u0000\"}', job_key => 'k')",
+            'SELECT public.add_worker_job(\'mail\', \'{"event":"e","x":"\\u0000"}\', job_key => \'k\')',
         ):
             session.rows(statement)
         self.app.claim()
         for statement in (
-            "SELECT public.add_worker_job('mail', '{\"event\":\"e\",\"cache\":{},\"x\":\"\\u0000\"}', job_key => 'k')",
+            'SELECT public.add_worker_job(\'mail\', \'{"event":"e","cache":{},"x":"\\u0000"}\', job_key => \'k\')',
             "SELECT public.add_worker_job('mail', '{\"event\":\"e\",\"cache\":{}}', job_key => 'job-1')",
             "SELECT public.wait_for_worker_event('k', 'paid', 'id', '1', 's', pg_catalog.now() + '1 hour')",
             "SELECT public.trigger_waiting_workers('paid', 'id', '1')",

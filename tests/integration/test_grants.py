@@ -73,11 +73,15 @@ class GrantTests(GrantsTestCase):
         make_supabase_roles(self, self.app)
         role = make_role(self, self.app)
         for function in FUNCTIONS:
-            self.app.rows(f"GRANT EXECUTE ON FUNCTION public.{function} TO PUBLIC, anon, authenticated, {role}")
+            self.app.rows(
+                f"GRANT EXECUTE ON FUNCTION public.{function} TO PUBLIC, anon, authenticated, {role}"
+            )
         report = self.start()
         names = {name for _, name in report.revoked}
         self.assertEqual((names, len(report.revoked)), ({"PUBLIC", "anon", "authenticated"}, 18))
-        self.assertEqual((self.may("anon"), self.may("authenticated"), self.may(role)), ({False}, {False}, {True}))
+        self.assertEqual(
+            (self.may("anon"), self.may("authenticated"), self.may(role)), ({False}, {False}, {True})
+        )
 
     def test_service_role(self) -> None:
         """Supabase's service_role is granted where it exists."""

@@ -1,0 +1,78 @@
+"""The database goes away and comes back."""
+
+from urllib.parse import urlsplit
+
+from slayq_tw.conninfo import parse
+from tests.e2e.case import SAMPLE, EndToEndCase
+from tests.proxy import Proxy
+
+
+class OutageTests(EndToEndCase):
+    """A daemon whose way to the database goes through a proxy."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        parameters, _ = parse(self.url)
+        address = urlsplit(self.url)
+        self.proxy = Proxy(self, parameters["host"], int(parameters.get("port", "5432")))
+        login = f"{address.netloc.rpartition('@')[0]}@" if "@" in address.netloc else ""
+        self.proxied_url = address._replace(netloc=f"{login}127.0.0.1:{self.proxy.listening_on}").geturl()
+
+    async def test_delivered_during_an_outage(self) -> None:
+        """A delivery that ends while the database is away is recorded when it is back, and not made again."""
+        await self.receiver.ready()
+        daemon = self.daemon(SLAY_Q_DATABASE_URL=self.proxied_url)
+        await daemon.ready()
+        self.send("mail", "/slow/500", n=1)
+        await self.receiver.wait_for(1, "begin")
+        await self.proxy.refuse()  # type: ignore[misc]
+        await self.receiver.wait_for(1, "end")
+        await daemon.wait_for_line("results_waiting")
+        self.proxy.let_through()
+        await daemon.wait_for_line("results_written")
+        self.send("mail", "/ok", n=2)
+        await self.receiver.wait_for(2)
+        self.assertEqual([record["body"]["data"]["n"] for record in self.receiver.seen()], [1, 2])
+        self.assertEqual(await daemon.stop(), 0)
+        self.assertEqual(self.jobs(), [])
+
+    async def test_cut_again_and_again(self) -> None:
+        """Connections that are cut under load lose nothing and double nothing: lost claims are handed back."""
+        await self.receiver.ready()
+        daemon = self.daemon(SLAY_Q_DATABASE_URL=self.proxied_url)
+        await daemon.ready()
+        self.sql(
+            "SELECT public.add_worker_job('general', json_build_object('url', %s::text, 'retry', 0,"
+            " 'event', 'e', 'data', json_build_object('n', n))) FROM generate_series(0, 399) AS n",
+            f"{self.receiver.url}/slow/2",
+        )
+        for count in range(50, 400, 50):
+            await self.receiver.wait_for(count)
+            self.proxy.cut()
+        await self.receiver.wait_for(400)
+        self.assertEqual(await daemon.stop(), 0)
+        arrived = sorted(record["body"]["data"]["n"] for record in self.receiver.seen())
+        self.assertEqual(arrived, list(range(400)))
+        self.assertEqual(self.jobs(), [])
+
+    async def test_database_that_comes_late(self) -> None:
+        """A database that is not there yet is waited for."""
+        await self.receiver.ready()
+        await self.proxy.refuse()  # type: ignore[misc]
+        daemon = self.daemon(SLAY_Q_DATABASE_URL=self.proxied_url)
+        await daemon.wait_for_line("database_waiting")
+        self.proxy.let_through()
+        await daemon.ready()
+
+    async def test_stop_during_an_outage(self) -> None:
+        """Results that cannot be written are counted in the log; the stop is in time all the same."""
+        await self.receiver.ready()
+        daemon = self.daemon({**SAMPLE, "grace": 0.2}, SLAY_Q_DATABASE_URL=self.proxied_url)
+        await daemon.ready()
+        self.send("mail", "/slow/100", n=1)
+        await self.receiver.wait_for(1, "begin")
+        await self.proxy.refuse()  # type: ignore[misc]
+        await self.receiver.wait_for(1, "end")
+        await daemon.wait_for_line("results_waiting")
+        self.assertEqual(await daemon.stop(patience=10), 0)
+        self.assertTrue(any("results_lost: 1" in line for line in daemon.lines), daemon.lines)
