@@ -8,7 +8,7 @@ from typing import Any
 import psycopg2
 from twisted.trial.unittest import TestCase
 
-from tests.postgres import migrated_database as empty_database
+from tests.postgres import empty_database
 from tests.processes import ROOT, Daemon, NodeReceiver
 
 SECRET = 'G,4DgB$.?>X]"w}w1745Xq2nKoM4BG74'

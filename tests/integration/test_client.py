@@ -4,6 +4,7 @@ import json
 import select
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from threading import Thread
 from typing import Any
 
@@ -71,12 +72,12 @@ class ClientTestCase(SynchronousTestCase):
         )
 
     def notices(self, call: Callable[[], object]) -> list[str]:
-        """The payloads on `jobs:insert` that a call and its commit send."""
+        """The payloads on `jobs:insert` that a call and its commit send; `result` is what the call returned."""
         listener = self.connect()
         listener.autocommit = True
         with listener.cursor() as cursor:
             cursor.execute('LISTEN "jobs:insert"; LISTEN the_end')
-        call()
+        self.result: Any = call()
         self.connection.commit()
         self.sql("NOTIFY the_end")
         seen: list[Any] = []
@@ -346,7 +347,7 @@ class AddTests(ClientTestCase):
             "data": {"a": [1, 2.5, None, "x\u2028"], "b": {}},
         }
         stringified = (
-            '{"url":"%s","retry":0,"event":"é","data":{"a":[1,2.5,null,"x\u2028"],"b":{}}}' % ENDPOINT
+            f'{{"url":"{ENDPOINT}","retry":0,"event":"é","data":{{"a":[1,2.5,null,"x\u2028"],"b":{{}}}}}}'
         )
         for number, option in enumerate(options):
             key = f"by-sql-{number}" if "job_key" in option else None
@@ -498,13 +499,10 @@ class ChangeTests(ClientTestCase):
         stale = self.added(key="stale", queue_name="lane")
         self.lock(stale, "5 hours")
         for job in (waiting, failed, stale):
-            removed: list[StoredJob | None] = []
+            removing = partial(client.remove_job, self.connection, str(job.key))
+            self.assertEqual(self.counts(removing), [-1])
             self.assertEqual(
-                self.counts(lambda: removed.append(client.remove_job(self.connection, job.key or ""))), [-1]
-            )
-            assert removed[0] is not None
-            self.assertEqual(
-                (removed[0].id, removed[0].identifier, removed[0].key), (job.id, "mail", job.key)
+                (self.result.id, self.result.identifier, self.result.key), (job.id, "mail", job.key)
             )
             self.assertIsNone(self.row(job.id, "id"))
         live = self.added(key="live", max_attempts=3)
@@ -600,12 +598,9 @@ class ChangeTests(ClientTestCase):
         columns = "to_jsonb(_private_jobs) - 'locked_at' - 'locked_by' - 'is_available'"
         before = [self.row(job.id, columns) for job in dead]
         untouched = self.row(alive.id, "to_jsonb(_private_jobs)")
-        freed: list[int] = []
-        call = lambda: freed.append(
-            client.force_unlock_workers(self.connection, ["pool-dead", "pool-unknown"])
-        )  # noqa: E731
-        self.assertEqual(self.counts(call), [2])
-        self.assertEqual(freed, [2])
+        unlocking = partial(client.force_unlock_workers, self.connection, ["pool-dead", "pool-unknown"])
+        self.assertEqual(self.counts(unlocking), [2])
+        self.assertEqual(self.result, 2)
         self.assertEqual([self.row(job.id, columns) for job in dead], before)
         for job in dead:
             self.assertEqual(self.row(job.id, "locked_at, locked_by, attempts"), (None, None, 1))

@@ -75,6 +75,15 @@ class TriggerTests(ApplicationTestCase):
         )
         self.assertEqual((self.app.waits(), self.notices()), (0, []))
 
+    def test_run_at_of_a_locked_job(self) -> None:
+        """Whatever run_at a locked job has, it stays."""
+        self.app.send("order", key="k")
+        self.app.claim()
+        self.app.rows("UPDATE graphile_worker._private_jobs SET run_at = '2100-01-01'")
+        self.app.wait("k")
+        self.app.fire()
+        self.assertTrue(self.app.value("SELECT run_at = '2100-01-01' FROM graphile_worker._private_jobs"))
+
     def test_due_already(self) -> None:
         """A job that is due keeps its place."""
         self.app.send("order", key="k", run_at="2020-01-01")
@@ -106,6 +115,7 @@ class TriggerTests(ApplicationTestCase):
 
     def test_expired(self) -> None:
         """An expired wait resumes nothing, and is removed."""
+        self.app.fire()
         self.app.send("order", key="k", run_at="tomorrow")
         self.app.wait("k", expires="-1 second")
         self.assertEqual(self.app.waits(), 1)
@@ -359,6 +369,19 @@ class OrderTests(ApplicationTestCase):
         firing.result()
         self.assertIn('"step":true', self.app.keyed("k").payload)
         self.assertEqual(self.app.waits(), 0)
+
+    def test_wait_during_a_re_add(self) -> None:
+        """A wait that comes while the key changes hands is for the job that has it then."""
+        self.app.rows("UPDATE graphile_worker._private_jobs SET run_at = now()")
+        old = self.app.claim()
+        assert old is not None
+        self.app.rows("BEGIN")
+        self.app.send("order", key="k", run_at="tomorrow", more=',"cache":{}')
+        waiting = self.blocked(lambda app: app.wait("k"))
+        self.app.rows("COMMIT")
+        waiting.result()
+        self.app.complete(old)
+        self.assertEqual(self.app.waits(), 1)
 
     def test_trigger_rolled_back(self) -> None:
         """A trigger that did not happen is not remembered."""

@@ -1,0 +1,205 @@
+"""`migrate`: brings both schemas up to date, whoever else is doing the same."""
+
+import json
+import random
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from slayq_tw.database import Cursor, Database
+from slayq_tw.errors import DatabaseError, DatabaseUnavailable, MigrationError
+from slayq_tw.graphile import BREAKING, Plan, plan
+from slayq_tw.sqlfiles import Migration, migration_files, named_queries, script
+
+MIGRATION_LOCK = 0x51A7_0001
+"""Key of the advisory lock that every transaction of ours that changes the schemas takes first."""
+UPSTREAM_MIGRATION = "20240110.up.sql"
+"""Upstream's only migration, under its own name for it."""
+PREFIX = "slayq_tw/"
+"""Before the names of ours."""
+TIMEOUT = 900.0
+"""Seconds for one migration, waiting for its lock included: an index on a large table takes a while."""
+ATTEMPTS = 20
+"""How often to go round again when a Node worker installs at the same moment."""
+
+_SOMEBODY_ELSE = frozenset({"23505", "42P06", "42P07", "42710"})
+"""Codes of objects and rows that have just appeared: a Node migrator, which does not know our lock, was faster."""
+_log = Logger()
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationReport:
+    """What `migrate` did.
+
+    Attributes:
+        applied: names of what was applied, in order; `graphile_worker/N` for the job schema's revisions.
+        adopted: whether upstream had made the database.
+    """
+
+    applied: tuple[str, ...]
+    adopted: bool
+
+
+async def migrate(database: Database, clock: Any, *, upgrade_old: bool = False) -> MigrationReport:
+    """Apply what is missing, each migration in a transaction that first takes the lock and then looks again.
+
+    Args:
+        database: open.
+        clock: IReactorTime, for the pause after a collision.
+        upgrade_old: whether a job schema of before revision 16 may be upgraded; no worker survives that.
+
+    Raises:
+        SchemaTooNew: the job schema is newer than this program, and not compatible.
+        MigrationError: it is too old, or the daemon's role lacks a privilege.
+        DatabaseError: as the database does.
+    """
+    revisions = await _patiently(clock, lambda: _job_schema(database, upgrade_old))
+    adopted = await _step(database, "schema slayq", _bootstrap)
+    applied = [f"graphile_worker/{number}" for number in revisions]
+    for migration in migration_files():
+        name = PREFIX + migration.name
+
+        async def apply(cursor: Cursor, name: str = name, migration: Migration = migration) -> bool:
+            return await _apply(cursor, name, migration)
+
+        if await _step(database, name, apply):
+            applied.append(name)
+    await _warn_of_unknown(database)
+    if applied:
+        _log.info("{event}: {applied}", event="migrated", applied=", ".join(applied))
+    return MigrationReport(tuple(applied), adopted)
+
+
+async def _step(database: Database, what: str, work: Any) -> Any:
+    """Run one migration's transaction under the lock; a missing privilege becomes an error that says what to grant."""
+
+    async def locked(cursor: Cursor) -> Any:
+        await cursor.execute(_sql("lock"), {"lock": MIGRATION_LOCK})
+        return await work(cursor)
+
+    try:
+        return await database.transaction(locked, timeout=TIMEOUT)
+    except DatabaseError as error:
+        if error.sqlstate != "42501":
+            raise
+        ((_, role, name),) = await database.query(_sql("server"))
+        raise MigrationError(
+            f"{what}: role {role!r} lacks a privilege in database {name!r} ({error}); let it own the schemas "
+            "graphile_worker and slayq, or GRANT CREATE ON DATABASE, and CREATE ON SCHEMA public",
+            error.sqlstate,
+        ) from error
+
+
+async def _patiently(clock: Any, install: Any) -> Any:
+    """Go round again when somebody else turns out to have installed the same thing meanwhile."""
+    for attempt in range(ATTEMPTS):
+        try:
+            return await install()
+        except DatabaseUnavailable:
+            raise
+        except DatabaseError as error:
+            if error.sqlstate not in _SOMEBODY_ELSE or attempt == ATTEMPTS - 1:
+                raise
+            _log.info("{event}: somebody else installs the job schema too ({reason})", event="migration_collided",
+                      reason=str(error))  # fmt: skip
+        await deferLater(clock, random.uniform(0.4, 0.6))
+    raise AssertionError("unreachable")
+
+
+async def _job_schema(database: Database, upgrade_old: bool) -> tuple[int, ...]:
+    """Create, adopt or upgrade schema graphile_worker; the revisions that were recorded."""
+
+    async def work(cursor: Cursor) -> tuple[int, ...]:
+        ((version, _, _),) = await _rows(cursor, "server")
+        if version < 120000:
+            raise MigrationError(f"Postgres 12 or newer is required, this one is {version // 10000}")
+        todo = plan(*await _revision(cursor), upgrade_old=upgrade_old)
+        if todo.warning:
+            _log.warn("{event}: {warning}", event="schema_newer", warning=todo.warning)
+        await _carry_out(cursor, todo)
+        return todo.rows
+
+    revisions: tuple[int, ...] = await _step(database, "schema graphile_worker", work)
+    return revisions
+
+
+async def _revision(cursor: Cursor) -> tuple[int | None, int | None]:
+    """The largest revision, and the largest breaking one. Makes the table that they stand in, if need be."""
+    ((present,),) = await _rows(cursor, "has_table", table="graphile_worker.migrations")
+    if not present:
+        ((schema,),) = await _rows(cursor, "has_schema", schema="graphile_worker")
+        if not schema:
+            await cursor.execute("CREATE SCHEMA graphile_worker")
+        await cursor.execute(_sql("create_migrations"))
+        return None, None
+    ((breaking,),) = await _rows(cursor, "has_breaking")
+    if not breaking:
+        await cursor.execute(_sql("add_breaking"))
+        await cursor.execute(_sql("mark_breaking"), {"breaking": sorted(BREAKING)})
+    ((revision, largest_breaking),) = await _rows(cursor, "revision")
+    return revision, largest_breaking
+
+
+async def _carry_out(cursor: Cursor, todo: Plan) -> None:
+    if todo.offline:
+        ((locked,),) = await _rows(cursor, "locked_jobs")
+        if locked:
+            raise MigrationError(
+                f"the job schema cannot be upgraded while workers run: {locked} jobs or queues were locked within "
+                "the last 4 hours. Stop all workers, and unlock what dead ones have left"
+            )
+    # The rows first: on their primary key, we wait for a Node migrator, or he for us.
+    for number in todo.rows:
+        await cursor.execute(_sql("record_revision"), {"id": number, "breaking": number in BREAKING})
+    for name in todo.scripts:
+        await cursor.execute(script("graphile_worker", name))
+    for number in todo.rows if "create.sql" not in todo.scripts else todo.rows[-1:]:
+        notice = {"migrationNumber": number, "breaking": number in BREAKING}
+        await cursor.execute(
+            _sql("announce_revision"), {"payload": json.dumps(notice, separators=(",", ":"))}
+        )
+
+
+async def _bootstrap(cursor: Cursor) -> bool:
+    """Make the table of migrations; whether upstream had done so."""
+    ((present,),) = await _rows(cursor, "has_table", table="slayq._migrations")
+    if present:
+        names = {name for (name,) in await _rows(cursor, "applied")}
+        if UPSTREAM_MIGRATION in names:
+            return not any(name.startswith(PREFIX) for name in names)
+    ((schema,),) = await _rows(cursor, "has_schema", schema="slayq")
+    if not schema:
+        await cursor.execute("CREATE SCHEMA slayq")
+    await cursor.execute(script("slayq", "bootstrap.sql"))
+    return False
+
+
+async def _apply(cursor: Cursor, name: str, migration: Migration) -> bool:
+    """Apply one numbered file unless that has been done; whether it was."""
+    if name in {applied for (applied,) in await _rows(cursor, "applied")}:
+        return False
+    await cursor.execute(migration.sql)
+    await cursor.execute(_sql("record_migration"), {"name": name})
+    return True
+
+
+async def _warn_of_unknown(database: Database) -> None:
+    known = {UPSTREAM_MIGRATION, *(PREFIX + migration.name for migration in migration_files())}
+    unknown = sorted({name for (name,) in await database.query(_sql("applied"))} - known)
+    if unknown:
+        _log.warn(
+            "{event}: slayq._migrations names migrations that this version does not know: {names}",
+            event="unknown_migrations",
+            names=", ".join(unknown),
+        )
+
+
+async def _rows(cursor: Cursor, name: str, **parameters: Any) -> list[tuple[Any, ...]]:
+    await cursor.execute(_sql(name), parameters or None)
+    return cursor.fetchall()
+
+
+def _sql(name: str) -> str:
+    return named_queries("migrations.sql")[name]

@@ -1,0 +1,188 @@
+-- The seven functions, at revision 20. They run with their caller's rights and path, so every table and function of
+-- ours is named with its schema.
+
+CREATE OR REPLACE FUNCTION graphile_worker.add_jobs(
+  specs graphile_worker.job_spec[], job_key_preserve_run_at boolean DEFAULT false
+) RETURNS SETOF graphile_worker._private_jobs LANGUAGE plpgsql AS $$
+DECLARE
+  pending graphile_worker.job_spec[] := specs;
+  stored graphile_worker._private_jobs[];
+BEGIN
+  -- Only what is missing is inserted: an attempt that conflicts would use up an identity value.
+  INSERT INTO graphile_worker._private_tasks (identifier)
+  SELECT DISTINCT spec.identifier
+    FROM unnest(specs) AS spec
+   WHERE NOT EXISTS (SELECT FROM graphile_worker._private_tasks AS task WHERE task.identifier = spec.identifier)
+      ON CONFLICT DO NOTHING;
+
+  INSERT INTO graphile_worker._private_job_queues (queue_name)
+  SELECT DISTINCT spec.queue_name
+    FROM unnest(specs) AS spec
+   WHERE spec.queue_name IS NOT NULL
+     AND NOT EXISTS (SELECT FROM graphile_worker._private_job_queues AS queue WHERE queue.queue_name = spec.queue_name)
+      ON CONFLICT DO NOTHING;
+
+  -- The random number keeps equal notices of one transaction apart. Without specs the payload is null, that is, empty.
+  PERFORM pg_notify('jobs:insert', '{"r":' || random() || ',"count":' || array_length(specs, 1) || '}');
+
+  -- A worker may lock a job between the two statements: the upsert then skips it, and the request would be lost. It is
+  -- tried again for the keys that brought no row; by then the lock is seen, and the job detached.
+  LOOP
+    -- A job that runs, or has failed for good, gives its key up and will not run again.
+    UPDATE graphile_worker._private_jobs AS job
+       SET key = NULL, attempts = job.max_attempts, updated_at = now()
+      FROM unnest(pending) AS spec
+     WHERE spec.job_key IS NOT NULL AND job.key = spec.job_key AND job.is_available IS NOT TRUE;
+
+    WITH upserted AS (
+      INSERT INTO graphile_worker._private_jobs AS job
+             (job_queue_id, task_id, payload, run_at, max_attempts, key, priority, flags)
+      SELECT queue.id, task.id, coalesce(spec.payload, '{}'::json), coalesce(spec.run_at, now()),
+             coalesce(spec.max_attempts, 25::smallint), spec.job_key, coalesce(spec.priority, 0::smallint),
+             (SELECT jsonb_object_agg(flag, true) FROM unnest(spec.flags) AS flag)
+        FROM unnest(pending) AS spec
+        JOIN graphile_worker._private_tasks AS task ON task.identifier = spec.identifier
+        LEFT JOIN graphile_worker._private_job_queues AS queue ON queue.queue_name = spec.queue_name
+          ON CONFLICT (key) DO UPDATE
+         SET job_queue_id = excluded.job_queue_id,
+             task_id = excluded.task_id,
+             payload = CASE WHEN json_typeof(job.payload) = 'array' AND json_typeof(excluded.payload) = 'array'
+                            THEN (job.payload::jsonb || excluded.payload::jsonb)::json ELSE excluded.payload END,
+             run_at = CASE WHEN job_key_preserve_run_at AND job.attempts = 0 THEN job.run_at ELSE excluded.run_at END,
+             max_attempts = excluded.max_attempts,
+             priority = excluded.priority,
+             flags = excluded.flags,
+             revision = job.revision + 1,
+             attempts = 0,
+             last_error = NULL,
+             updated_at = now()
+       WHERE job.locked_at IS NULL
+      RETURNING job AS row
+    )
+    SELECT array_agg(upserted.row) INTO stored FROM upserted;
+    RETURN QUERY SELECT * FROM unnest(stored);
+
+    EXIT WHEN coalesce(cardinality(stored), 0) >= coalesce(cardinality(pending), 0);
+    pending := ARRAY(
+      SELECT spec::graphile_worker.job_spec
+        FROM unnest(pending) AS spec
+       WHERE spec.job_key IS NOT NULL
+         AND NOT EXISTS (SELECT FROM unnest(stored) AS job WHERE job.key = spec.job_key));
+    EXIT WHEN cardinality(pending) = 0;
+  END LOOP;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION graphile_worker.add_job(
+  identifier text, payload json DEFAULT NULL, queue_name text DEFAULT NULL, run_at timestamptz DEFAULT NULL,
+  max_attempts integer DEFAULT NULL, job_key text DEFAULT NULL, priority integer DEFAULT NULL,
+  flags text[] DEFAULT NULL, job_key_mode text DEFAULT 'replace'
+) RETURNS graphile_worker._private_jobs LANGUAGE plpgsql AS $$
+DECLARE
+  stored graphile_worker._private_jobs;
+BEGIN
+  IF job_key IS NULL OR job_key_mode IS NULL OR job_key_mode IN ('replace', 'preserve_run_at') THEN
+    SELECT * INTO stored
+      FROM graphile_worker.add_jobs(
+             ARRAY[(identifier, payload, queue_name, run_at, max_attempts::smallint, job_key, priority::smallint,
+                    flags)::graphile_worker.job_spec],
+             job_key_mode = 'preserve_run_at')
+     LIMIT 1;
+    RETURN stored;
+  END IF;
+  IF job_key_mode <> 'unsafe_dedupe' THEN
+    RAISE EXCEPTION 'Invalid job_key_mode value, expected ''replace'', ''preserve_run_at'' or ''unsafe_dedupe''.'
+      USING ERRCODE = 'GWBKM';
+  END IF;
+
+  INSERT INTO graphile_worker._private_tasks (identifier)
+  SELECT add_job.identifier
+   WHERE NOT EXISTS (SELECT FROM graphile_worker._private_tasks AS task WHERE task.identifier = add_job.identifier)
+      ON CONFLICT DO NOTHING;
+  INSERT INTO graphile_worker._private_job_queues (queue_name)
+  SELECT add_job.queue_name
+   WHERE add_job.queue_name IS NOT NULL
+     AND NOT EXISTS (SELECT FROM graphile_worker._private_job_queues AS queue WHERE queue.queue_name = add_job.queue_name)
+      ON CONFLICT DO NOTHING;
+  -- Whatever holds the key, running or failed, stays what it is.
+  INSERT INTO graphile_worker._private_jobs AS job
+         (job_queue_id, task_id, payload, run_at, max_attempts, key, priority, flags)
+  SELECT queue.id, task.id, coalesce(add_job.payload, '{}'::json), coalesce(add_job.run_at, now()),
+         coalesce(add_job.max_attempts::smallint, 25::smallint), add_job.job_key,
+         coalesce(add_job.priority::smallint, 0::smallint),
+         (SELECT jsonb_object_agg(flag, true) FROM unnest(add_job.flags) AS flag)
+    FROM graphile_worker._private_tasks AS task
+    LEFT JOIN graphile_worker._private_job_queues AS queue ON queue.queue_name = add_job.queue_name
+   WHERE task.identifier = add_job.identifier
+      ON CONFLICT (key) DO UPDATE SET revision = job.revision + 1, updated_at = now()
+  RETURNING * INTO stored;
+  IF stored.revision = 0 THEN
+    PERFORM pg_notify('jobs:insert', '{"r":' || random() || ',"count":1}');
+  END IF;
+  RETURN stored;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION graphile_worker.remove_job(job_key text)
+RETURNS graphile_worker._private_jobs LANGUAGE plpgsql STRICT AS $$
+DECLARE
+  removed graphile_worker._private_jobs;
+BEGIN
+  DELETE FROM graphile_worker._private_jobs AS job
+   WHERE job.key = job_key AND (job.locked_at IS NULL OR job.locked_at < now() - interval '4 hours')
+  RETURNING * INTO removed;
+  IF FOUND THEN
+    PERFORM pg_notify('jobs:insert', '{"r":' || random() || ',"count":-1}');
+    RETURN removed;
+  END IF;
+  -- It runs: it will not be tried again.
+  UPDATE graphile_worker._private_jobs AS job
+     SET key = NULL, attempts = job.max_attempts, updated_at = now()
+   WHERE job.key = job_key
+  RETURNING * INTO removed;
+  RETURN removed;
+END
+$$;
+
+-- The administrative functions leave alone what was locked within the last four hours.
+
+CREATE OR REPLACE FUNCTION graphile_worker.complete_jobs(job_ids bigint[])
+RETURNS SETOF graphile_worker._private_jobs LANGUAGE sql AS $$
+  DELETE FROM graphile_worker._private_jobs AS job
+   WHERE job.id = ANY (job_ids) AND (job.locked_at IS NULL OR job.locked_at < now() - interval '4 hours')
+  RETURNING *;
+$$;
+
+CREATE OR REPLACE FUNCTION graphile_worker.permanently_fail_jobs(job_ids bigint[], error_message text DEFAULT NULL)
+RETURNS SETOF graphile_worker._private_jobs LANGUAGE sql AS $$
+  UPDATE graphile_worker._private_jobs AS job
+     SET last_error = coalesce(error_message, 'Manually marked as failed'),
+         attempts = job.max_attempts,
+         updated_at = now()
+   WHERE job.id = ANY (job_ids) AND (job.locked_at IS NULL OR job.locked_at < now() - interval '4 hours')
+  RETURNING *;
+$$;
+
+CREATE OR REPLACE FUNCTION graphile_worker.reschedule_jobs(
+  job_ids bigint[], run_at timestamptz DEFAULT NULL, priority integer DEFAULT NULL, attempts integer DEFAULT NULL,
+  max_attempts integer DEFAULT NULL
+) RETURNS SETOF graphile_worker._private_jobs LANGUAGE sql AS $$
+  UPDATE graphile_worker._private_jobs AS job
+     SET run_at = coalesce(reschedule_jobs.run_at, job.run_at),
+         priority = coalesce(reschedule_jobs.priority::smallint, job.priority),
+         attempts = coalesce(reschedule_jobs.attempts::smallint, job.attempts),
+         max_attempts = coalesce(reschedule_jobs.max_attempts::smallint, job.max_attempts),
+         updated_at = now()
+   WHERE job.id = ANY (job_ids) AND (job.locked_at IS NULL OR job.locked_at < now() - interval '4 hours')
+  RETURNING *;
+$$;
+
+CREATE OR REPLACE FUNCTION graphile_worker.force_unlock_workers(worker_ids text[])
+RETURNS void LANGUAGE sql AS $$
+  UPDATE graphile_worker._private_jobs AS job
+     SET locked_at = NULL, locked_by = NULL
+   WHERE job.locked_by = ANY (worker_ids);
+  UPDATE graphile_worker._private_job_queues AS queue
+     SET locked_at = NULL, locked_by = NULL
+   WHERE queue.locked_by = ANY (worker_ids);
+$$;
