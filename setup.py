@@ -1,8 +1,9 @@
-"""Package data and the twistd plugin; everything declarative is in pyproject.toml."""
+"""Packages, package data and the twistd plugin; everything declarative is in pyproject.toml."""
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 setup(
-    packages=["slayq_tw", "twisted.plugins"],
-    package_data={"slayq_tw": ["sql/*/*.sql", "py.typed"], "twisted.plugins": ["slayq_plugin.py"]},
+    # twisted/ and twisted/plugins/ have no __init__.py: they would take the place of Twisted's own.
+    packages=[*find_packages(include=["slayq_tw", "slayq_tw.*"]), "twisted.plugins"],
+    package_data={"slayq_tw": ["sql/*/*.sql", "py.typed"]},
 )

@@ -1,8 +1,9 @@
 """`apply_grants`: who may call the functions in schema public, brought in line at every start.
 
-The functions run with their owner's rights, so EXECUTE on them is the right to enqueue, cancel and forge results. It is
-nobody's by default. The migration that replaces upstream's functions, which everybody could call, gives it to the roles
-that can log in at that moment, in its own transaction; what is left to do here is to say so, once.
+The functions run with their owner's rights, so EXECUTE on them is the right to enqueue, cancel and forge
+results. It is nobody's by default. The migration that replaces upstream's functions, which everybody could call,
+gives it to the roles that can log in at that moment, in its own transaction; what is left to do here is to say
+so, once.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -12,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 from twisted.logger import Logger
 
 from slayq_tw.errors import MigrationError
-from slayq_tw.migrations import MIGRATION_LOCK
+from slayq_tw.migrations import MIGRATION_LOCK, TIMEOUT
 from slayq_tw.sqlfiles import named_queries
 
 PUBLIC_ROLES = frozenset({"anon", "authenticated"})
@@ -46,8 +47,8 @@ class GrantReport:
 async def apply_grants(database: Transactions, roles: Sequence[str]) -> GrantReport:
     """Revoke EXECUTE from PUBLIC, anon and authenticated; grant it to service_role and to the configured roles.
 
-    Grants that an operator gave to other roles stay, and so do those of a role that the configuration no longer names:
-    another daemon's may.
+    Grants that an operator gave to other roles stay, and so do those of a role that the configuration no longer
+    names: another daemon's may.
 
     Args:
         database: its schemas are up to date.
@@ -98,7 +99,7 @@ async def apply_grants(database: Transactions, roles: Sequence[str]) -> GrantRep
             )
         return report
 
-    report = await database.transaction(work)
+    report = await database.transaction(work, timeout=TIMEOUT)
     if report.granted or report.revoked:
         log.info(
             "{event}: granted to {granted}, revoked from {revoked}",

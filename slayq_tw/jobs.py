@@ -55,10 +55,15 @@ class Failure:
     final: bool = False
 
 
+def _by_id(job: Job) -> int:
+    return job.id
+
+
 class JobStore:
     """Claims jobs, and writes under their claims what became of them.
 
-    It knows what it holds: a job is held from its claim until its end is written.
+    It knows what it holds: a job is held from its claim until its end is written. Whatever locks several jobs, here
+    and in the SQL functions, locks them by id, so that none waits for another in a circle.
 
     Args:
         database: with the schema in place.
@@ -119,6 +124,7 @@ class JobStore:
 
     async def complete(self, jobs: Sequence[Job]) -> set[int]:
         """Remove delivered jobs; the ids that were still there."""
+        jobs = sorted(jobs, key=_by_id)
         rows = await self._database.query(
             self._queries["complete_jobs"],
             {
@@ -135,6 +141,7 @@ class JobStore:
         Returns:
             By id of those whose claim still stood: whether the job has now failed for good.
         """
+        failures = sorted(failures, key=lambda failure: failure.job.id)
         jobs = [failure.job for failure in failures]
         rows = await self._database.query(
             self._queries["fail_jobs"],
@@ -150,6 +157,7 @@ class JobStore:
 
     async def release(self, jobs: Sequence[Job]) -> set[int]:
         """Hand jobs back unworked, their attempt uncounted; the ids whose claim still stood."""
+        jobs = sorted(jobs, key=_by_id)
         rows = await self._database.query(
             self._queries["release_jobs"], {**self._claims(jobs), "keys": [job.key for job in jobs]}
         )

@@ -1,4 +1,4 @@
-"""`BlockingDatabase`: the asynchronous interface of `slayq_tw.database.Database` over one blocking psycopg2 connection.
+"""`BlockingDatabase`: the interface of `slayq_tw.database.Database` over one blocking psycopg2 connection.
 
 What it awaits has always happened already, so a coroutine that uses nothing else runs to its end in one step:
 `finish(coroutine)` does that, without a reactor.

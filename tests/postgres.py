@@ -1,30 +1,89 @@
-"""Stopgap of the lead's until task D's lands: overwrite freely."""
-import glob
+"""A Postgres server for the tests, and a database of its own for each of them.
+
+The server is the one that `SLAYQ_TEST_DATABASE_URL` names (a superuser's URL), else one that is started for this run
+and thrown away after it. Names are random, so several runs may share a server.
+"""
+
+import atexit
+import os
 import secrets
+import shutil
+import tempfile
+from functools import cache
+from urllib.parse import urlsplit, urlunsplit
 
 import psycopg2
+from psycopg2 import sql
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
 
-BASE = "postgresql://postgres@127.0.0.1:54329/"
-_template = []
-def _admin(sql):
-    c = psycopg2.connect(BASE + "postgres"); c.autocommit = True
-    c.cursor().execute(sql); c.close()
-def _new(case, template):
-    name = "lead_" + secrets.token_hex(6)
-    _admin(f"CREATE DATABASE {name} TEMPLATE {template}")
-    case.addCleanup(_admin, f"DROP DATABASE {name} WITH (FORCE)")
-    return BASE + name
-def empty_database(case):
-    return _new(case, "template1")
-def migrated_database(case):
-    if not _template:
-        name = "leadtmpl_" + secrets.token_hex(4)
-        _admin(f"CREATE DATABASE {name} TEMPLATE lead18b")
-        c = psycopg2.connect(BASE + name); c.autocommit = True
-        cur = c.cursor()
-        cur.execute("create schema slayq; create table slayq._migrations(id bigserial, migration text unique, created_at timestamptz)")
-        for f in sorted(glob.glob("/work/main/sql/migrations/*.sql")):
-            cur.execute(open(f).read())
-        c.close()
-        _template.append(name)
-    return _new(case, _template[0])
+from slayq_tw.embedded import EmbeddedPostgres
+from slayq_tw.grants import apply_grants
+from slayq_tw.migrations import migrate
+from tests.blocking import BlockingDatabase, finish
+
+
+def empty_database(case: SynchronousTestCase) -> str:
+    """The libpq URL of a new database, dropped at the test's end, whoever is connected then."""
+    return _database_of(case, "template0")
+
+
+def migrated_database(case: SynchronousTestCase) -> str:
+    """The same, with all our schemas in it."""
+    return _database_of(case, _migrated_template())
+
+
+def _database_of(case: SynchronousTestCase, template: str) -> str:
+    name = _new_database(template)
+    case.addCleanup(_drop, name)
+    return _url(name)
+
+
+@cache
+def _server() -> str:
+    """The server's URL."""
+    if given := os.environ.get("SLAYQ_TEST_DATABASE_URL"):
+        return given
+    folder = tempfile.mkdtemp(prefix="slayq-test-")
+    postgres = EmbeddedPostgres(folder, scratch=True)
+    url = postgres.start()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    atexit.register(postgres.stop)
+    return url
+
+
+@cache
+def _migrated_template() -> str:
+    name = _new_database("template0")
+    atexit.register(_drop, name)  # before the server stops: what is registered last runs first
+    database = BlockingDatabase(_url(name))
+    try:
+        finish(migrate(database, Clock()))  # type: ignore[arg-type]  # it has the methods that are used
+        finish(apply_grants(database, ()))
+    finally:
+        database.close()
+    return name
+
+
+def _new_database(template: str) -> str:
+    name = f"slayq_test_{secrets.token_hex(6)}"
+    _on_server("CREATE DATABASE {} TEMPLATE {}", name, template)
+    return name
+
+
+def _drop(name: str) -> None:
+    _on_server("DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
+
+
+def _on_server(statement: str, *names: str) -> None:
+    connection = psycopg2.connect(_server())
+    try:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+    finally:
+        connection.close()
+
+
+def _url(name: str) -> str:
+    return urlunsplit(urlsplit(_server())._replace(path=f"/{name}"))

@@ -6,9 +6,9 @@
 SET LOCAL search_path = pg_catalog, pg_temp;
 
 -- Who may go on calling upstream's functions, of which everybody was allowed everything: the roles that can log in
--- now. Noted before anything of upstream's is changed; the grants follow in the transaction that replaces the
--- functions, the warning when the daemon has read the note. A database without upstream's tables is not adopted, and
--- functions that happen to have these names there give nobody anything.
+-- now. (Not our own, which will own them.) Noted before anything of upstream's is changed; the grants follow in the
+-- transaction that replaces the functions, the warning when the daemon has read the note. A database without upstream's
+-- tables is not adopted: functions that happen to have these names there give nobody anything.
 CREATE TABLE slayq._private_adopted_grants (
   function_name text NOT NULL,
   role_name text NOT NULL,
@@ -27,7 +27,8 @@ SELECT DISTINCT routine.proname, role.rolname
    AND routine.proname IN ('add_worker_job', 'wait_for_worker_event', 'wait_for_invocation', 'trigger_waiting_invoker',
                            'trigger_waiting_workers', 'cancel_pending_tasks')
    AND acl.grantee = 0 AND acl.privilege_type = 'EXECUTE'
-   AND role.rolcanlogin AND role.rolname NOT IN ('anon', 'authenticated') AND pg_catalog.left(role.rolname::text, 3) <> 'pg_';
+   AND role.rolcanlogin AND role.rolname NOT IN ('anon', 'authenticated', CURRENT_USER)
+   AND pg_catalog.left(role.rolname::text, 3) <> 'pg_';
 
 -- A job waits for an event. (The table and column names are upstream's.)
 CREATE TABLE IF NOT EXISTS slayq._private_waiting_on (
@@ -48,8 +49,8 @@ CREATE TABLE IF NOT EXISTS slayq._private_invoker (
   step_name text
 );
 
--- Which events fired lately: one row for each triple. `hash` is slayq._private_triple's, which is also what a
--- trigger and a wait are serialised by; texts of any length can be looked up by it, and its collisions are told apart by them.
+-- Which events fired lately: one row for each triple. `hash` is slayq._private_triple's, by which a trigger and a wait
+-- are serialised too: texts of any length can be looked up by it, and they tell its collisions apart.
 CREATE TABLE slayq._private_fired (
   hash bigint NOT NULL,
   event text NOT NULL,

@@ -8,7 +8,9 @@ SET LOCAL search_path = pg_catalog, pg_temp;
 -- Since when fired events and results are remembered.
 CREATE FUNCTION slayq._private_memory_start() RETURNS timestamptz
 LANGUAGE sql VOLATILE AS $$
-  SELECT pg_catalog.clock_timestamp() - setting.value FROM slayq._private_settings AS setting WHERE setting.name = 'memory'
+  SELECT pg_catalog.clock_timestamp() - setting.value
+    FROM slayq._private_settings AS setting
+   WHERE setting.name = 'memory'
 $$;
 
 -- Remember for at least that many seconds. The daemon says so at its start when its deliveries may take longer. Only

@@ -2,8 +2,8 @@
 SET LOCAL search_path = pg_catalog, pg_temp;
 
 -- Make room for one of the six: afterwards there is none of the name in public, or just one that CREATE OR REPLACE can
--- take over, with whatever depends on it. Grants on a dropped one are noted for _private_secure, if it was ours or that of
--- whoever installed upstream: other people's functions of these names earn nobody anything.
+-- take over, with whatever depends on it. Grants on a dropped one are noted for _private_secure, if the function was
+-- ours or that of whoever installed upstream: other people's functions of these names earn nobody anything.
 CREATE FUNCTION slayq._private_make_room(function_name text, signature text) RETURNS void
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
@@ -29,7 +29,8 @@ BEGIN
        AND (routine.proowner = (SELECT role.oid FROM pg_catalog.pg_roles AS role WHERE role.rolname = CURRENT_USER)
             OR routine.proowner = (SELECT installed.relowner FROM pg_catalog.pg_class AS installed
                                     WHERE installed.oid = 'slayq._private_waiting_on'::pg_catalog.regclass))
-        ON CONFLICT ON CONSTRAINT _private_adopted_grants_pkey DO UPDATE SET grantable = noted.grantable OR excluded.grantable;
+        ON CONFLICT ON CONSTRAINT _private_adopted_grants_pkey
+        DO UPDATE SET grantable = noted.grantable OR excluded.grantable;
     EXECUTE pg_catalog.format('DROP ROUTINE public.%I(%s)', present.proname, present.arguments);
   END LOOP;
 END
@@ -50,7 +51,9 @@ BEGIN
    WHERE routine.pronamespace = 'public'::pg_catalog.regnamespace AND routine.proname = function_name;
   EXECUTE pg_catalog.format('REVOKE ALL ON %s FROM PUBLIC', target);
   FOR role IN
-    SELECT present.rolname AS name FROM pg_catalog.pg_roles AS present WHERE present.rolname IN ('anon', 'authenticated')
+    SELECT present.rolname AS name
+      FROM pg_catalog.pg_roles AS present
+     WHERE present.rolname IN ('anon', 'authenticated')
   LOOP
     EXECUTE pg_catalog.format('REVOKE ALL ON %s FROM %I', target, role.name);
   END LOOP;

@@ -71,9 +71,8 @@ BEGIN
     END IF;
     stored := graphile_worker.add_job(
       identifier => identifier, payload => payload, queue_name => queue_name,
-      run_at => CASE WHEN failed_attempts IS NULL THEN run_at
-                     ELSE pg_catalog.now() + pg_catalog.make_interval(secs => pg_catalog.exp(least(failed_attempts, 10)))
-                END,
+      run_at => CASE WHEN failed_attempts IS NULL THEN run_at ELSE
+        pg_catalog.now() + pg_catalog.make_interval(secs => pg_catalog.exp(least(failed_attempts, 10))) END,
       max_attempts => max_attempts, job_key => job_key, priority => priority, flags => flags,
       job_key_mode => coalesce(job_key_mode, 'replace'));
     EXIT WHEN stored.id IS NOT NULL;

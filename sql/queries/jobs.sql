@@ -161,15 +161,18 @@ SELECT id, exhausted FROM kept;
 
 -- name: release_jobs
 -- Give claimed jobs back unworked: the attempt does not count. A job whose key was re-added meanwhile is superseded:
--- it is unlocked but stays exhausted, or it would run beside its successor. Returns what was still ours.
+-- it is unlocked but stays exhausted, or it would run beside its successor. So is a keyless job that the application
+-- re-added under `job-<id>`: superseding stamps updated_at, which nothing else does to a locked job without a key.
+-- Returns what was still ours.
 WITH claim AS (
   SELECT id, key, locked_at, lane
     FROM unnest(%(ids)s::bigint[], %(keys)s::text[], %(claimed)s::timestamptz[], %(lanes)s::integer[])
          AS claim (id, key, locked_at, lane)
 ), released AS (
   UPDATE graphile_worker._private_jobs AS job
-     SET attempts = CASE WHEN job.key IS NOT DISTINCT FROM claim.key
-                         THEN greatest(0, job.attempts - 1) ELSE job.attempts END,
+     SET attempts = CASE WHEN job.key IS DISTINCT FROM claim.key
+                           OR (job.key IS NULL AND job.updated_at >= job.locked_at AND job.attempts >= job.max_attempts)
+                         THEN job.attempts ELSE greatest(0, job.attempts - 1) END,
          locked_by = NULL,
          locked_at = NULL
     FROM claim

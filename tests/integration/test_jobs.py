@@ -326,6 +326,25 @@ class ReleaseTests(JobStoreTestCase):
         self.assertEqual(self.row(job.id, "is_available, locked_by, attempts = max_attempts"), (False, None, True))
         self.assertEqual(await self.claimed_ids((("mail",), 9)), [[successor]])
 
+    async def test_superseded_keyless(self) -> None:
+        """So does a keyless one that the application added again as `job-<id>` while it was delivered."""
+        payload = '{"url":"http://a/","retry":0,"event":"e","cache":{}}'
+        self.add(payload=payload)
+        job = await self.claim_one()
+        self.sql(
+            "SELECT public.add_worker_job('mail', %s, run_at => now() + interval '1 hour', job_key => %s)",
+            payload,
+            f"job-{job.id}",
+        )
+        self.assertEqual(await self.store.release([job]), {job.id})
+        self.assertEqual(self.row(job.id, "is_available, locked_by"), (False, None))
+
+    async def test_last_attempt(self) -> None:
+        """A keyless job on its last attempt gets it back, and so does one that nobody superseded."""
+        number = self.add(max_attempts=1)
+        await self.store.release([await self.claim_one()])
+        self.assertEqual(self.row(number, "attempts, is_available"), (0, True))
+
     async def test_strays(self) -> None:
         """A claim whose answer was lost goes back, attempt uncounted; what is held stays, and so do other workers'."""
         lost = self.add(queue_name="lane", max_attempts=1)

@@ -1,0 +1,63 @@
+# make run    development mode: an embedded Postgres, the daemon, a receiver, and a few events
+# make test   everything that continuous integration checks
+#
+# Both make .venv first, which takes a minute the first time. PYTHON=… chooses the interpreter, ARGS=… goes to pytest.
+
+PYTHON ?=
+VENV := .venv
+BIN := $(VENV)/bin
+METADATA := pyproject.toml setup.py setup.cfg
+ONCE := build/once
+SOURCES := slayq_tw twisted tests setup.py
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.NOTPARALLEL:
+.PHONY: run test lint types once unit image-test clean
+
+run: $(VENV)/.dev
+	@$(BIN)/slayq dev
+
+test: lint types once unit
+
+unit: $(VENV)/.test
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+
+types: $(VENV)/.test
+	$(BIN)/mypy
+
+# What a user gets: the wheel, in a venv that has nothing else, in a folder that is not the checkout.
+once: $(VENV)/.test
+	rm -rf build
+	$(BIN)/python -m build --wheel --outdir $(ONCE) .
+	$(BIN)/python -m venv $(ONCE)/venv
+	$(ONCE)/venv/bin/pip install --quiet "$$(echo $(ONCE)/*.whl)[dev]"
+	cd $(ONCE) && venv/bin/slayq dev --once
+
+image-test: $(VENV)/.test
+	$(BIN)/python docker/test-image
+
+$(VENV)/.dev: $(VENV)/.python $(METADATA)
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.python $(METADATA)
+	$(BIN)/pip install --quiet --editable '.[test]'
+	@touch $@ $(VENV)/.dev
+
+$(VENV)/.python:
+	@for python in $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11); do \
+	  if "$$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    echo "$$python -m venv $(VENV)"; \
+	    "$$python" -m venv --clear $(VENV) && touch $@; exit; \
+	  fi; \
+	done; \
+	echo "SlayQ needs Python 3.11 or newer with its venv module (on Debian and Ubuntu: python3-venv);" \
+	  "found: $$($(or $(PYTHON),python3) --version 2>&1 || true). Name another one with PYTHON=…" >&2; exit 1
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/interop/node_modules
