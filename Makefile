@@ -33,7 +33,7 @@ types: $(VENV)/.test
 # What a user gets: the wheel, in a venv that has nothing else, in a folder that is not the checkout.
 once: $(VENV)/.test
 	rm -rf build
-	$(BIN)/python -m build --wheel --outdir $(ONCE) .
+	$(BIN)/pip wheel --quiet --no-deps --wheel-dir $(ONCE) .
 	$(BIN)/python -m venv $(ONCE)/venv
 	$(ONCE)/venv/bin/pip install --quiet "$$(echo $(ONCE)/*.whl)[dev]"
 	cd $(ONCE) && venv/bin/slayq dev --once
@@ -57,7 +57,7 @@ $(VENV)/.python:
 	  fi; \
 	done; \
 	echo "SlayQ needs Python 3.11 or newer with its venv module (on Debian and Ubuntu: python3-venv);" \
-	  "found: $$($(or $(PYTHON),python3) --version 2>&1 || true). Name another one with PYTHON=…" >&2; exit 1
+	  "found: $$($(or $(PYTHON),python3) --version 2>&1 | head -n 1). Name another one with PYTHON=…" >&2; exit 1
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/interop/node_modules

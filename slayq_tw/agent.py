@@ -3,19 +3,19 @@
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, fail
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectingCancelledError
-from twisted.internet.interfaces import IProtocol, IStreamClientEndpoint
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.web.client import BrowserLikePolicyForHTTPS, HostnameCachingHTTPSPolicy
-from twisted.web.error import SchemeNotSupported
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IBodyProducer, IPolicyForHTTPS
 from zope.interface import implementer
 
 from slayq_tw.http_connection import Connection
-from slayq_tw.http_request import Origin, Render, Request, post_to, request_to
+from slayq_tw.http_errors import ConnectTimedOut
+from slayq_tw.http_request import Origin, Render, post_to, request_to
 from slayq_tw.http_response import Response
 
 CONNECT_TIMEOUT = 10.0
@@ -26,15 +26,13 @@ TLS_CONTEXTS = 100
 """Host names whose TLS settings are kept; making them reads the system's certificates."""
 
 
-class ConnectTimedOut(Exception):
-    """No connection within the time; the text says which time."""
-
-
 EndpointFor = Callable[[str, str, int], IStreamClientEndpoint]
 """Where to connect for a scheme, a host and a port; over TLS, verified, for https."""
 
 
-def endpoints(reactor: Any, policy: IPolicyForHTTPS | None = None, timeout: float = CONNECT_TIMEOUT) -> EndpointFor:
+def endpoints(
+    reactor: Any, policy: IPolicyForHTTPS | None = None, timeout: float = CONNECT_TIMEOUT
+) -> EndpointFor:
     """The usual endpoints: all addresses of the host's name, TLS verified as Twisted does it.
 
     Args:
@@ -90,7 +88,7 @@ class KeepAliveAgent:
         self._endpoint_for = endpoint_for or endpoints(reactor, timeout=connect_timeout)
         self._idle: dict[Origin, list[Connection]] = {}
         self._sweep_call: Any = None
-        self._emptied: list[Deferred[None]] = []
+        self._waiting: list[Deferred[None]] = []
 
     def post(self, uri: bytes, render: Render) -> "Deferred[Response]":
         """Send a POST whose header fields and body are made when the connection stands, right before they are sent.
@@ -104,14 +102,14 @@ class KeepAliveAgent:
             connecting failed with, `ConnectTimedOut`, `TLSFailed`, `ResponseNeverReceived`, `ResponseFailed`
             (because of `BadResponse`, or with a lost connection), or what `render` raised.
         """
-        try:
-            request = post_to(uri)
-            connection = self._take(request.origin)
-            if connection is None:
-                return self._connected(request.origin, lambda fresh: fresh.exchange_late(request, render))
-            return self._used(connection, connection.exchange_late, request, render)
-        except (SchemeNotSupported, ValueError):
-            return fail()
+        return maybeDeferred(self._post, uri, render)
+
+    def _post(self, uri: bytes, render: Render) -> "Deferred[Response]":
+        request = post_to(uri)
+        connection = self._take(request.origin)
+        if connection is not None:
+            return connection.exchange_late(request, render)
+        return self._on_new_connection(request.origin, lambda new: new.exchange_late(request, render))
 
     def request(
         self,
@@ -120,4 +118,125 @@ class KeepAliveAgent:
         headers: Headers | None = None,
         bodyProducer: IBodyProducer | None = None,
     ) -> "Deferred[Response]":
-        """As IAgent's. The body's length must be known."""
+        """As IAgent's. The body's length must be known: `ValueError` otherwise, and for a malformed URI."""
+        return maybeDeferred(self._request, method, uri, headers, bodyProducer)
+
+    def _request(
+        self, method: bytes, uri: bytes, headers: Headers | None, producer: IBodyProducer | None
+    ) -> "Deferred[Response]":
+        if producer is not None and producer.length == UNKNOWN_LENGTH:
+            raise ValueError("a body of unknown length cannot be sent")
+        request = request_to(method, uri, headers or Headers())
+        connection = self._take(request.origin)
+        if connection is not None:
+            return connection.exchange(request, producer)
+        return self._on_new_connection(request.origin, lambda new: new.exchange(request, producer))
+
+    def close_idle(self) -> "Deferred[None]":
+        """Close the idle connections; fires when none is open any more, those in use included."""
+        for idle in self._idle.values():
+            for connection in idle:
+                connection.close()
+        self._idle.clear()
+        if self._sweep_call is not None:
+            self._sweep_call.cancel()
+            self._sweep_call = None
+        over: Deferred[None] = Deferred()
+        if self.connections:
+            self._waiting.append(over)
+        else:
+            over.callback(None)
+        return over
+
+    @property
+    def idle(self) -> int:
+        """How many connections wait for a request."""
+        return sum(map(len, self._idle.values()))
+
+    def _take(self, origin: Origin) -> Connection | None:
+        idle = self._idle.get(origin)
+        if idle is None:
+            return None
+        horizon = self._clock.seconds() - self._idle_timeout
+        while idle:
+            connection = idle.pop()
+            if connection.idle_since > horizon and connection.untouched():
+                break
+            connection.abort()
+        else:
+            connection = None
+        if not idle:
+            del self._idle[origin]
+        return connection
+
+    def _released(self, connection: Connection) -> None:
+        idle = self._idle.get(connection.origin, [])
+        if len(idle) >= self._max_idle:
+            connection.close()
+            return
+        connection.idle_since = self._clock.seconds()
+        idle.append(connection)
+        self._idle[connection.origin] = idle
+        if self._sweep_call is None:
+            self._sweep_call = self._clock.callLater(self._idle_timeout, self._sweep)
+
+    def _sweep(self) -> None:
+        """Close what has been idle for too long. One timer serves all connections: one each would cost more."""
+        now = self._clock.seconds()
+        self._sweep_call = None
+        for origin, idle in list(self._idle.items()):
+            # The one that was used last stands last.
+            while idle and idle[0].idle_since + self._idle_timeout <= now:
+                idle.pop(0).close()
+            if not idle:
+                del self._idle[origin]
+        if self._idle:
+            oldest = min(idle[0].idle_since for idle in self._idle.values())
+            self._sweep_call = self._clock.callLater(oldest + self._idle_timeout - now, self._sweep)
+
+    def _lost(self, connection: Connection) -> None:
+        self.connections.discard(connection)
+        idle = self._idle.get(connection.origin)
+        if idle is not None and connection in idle:
+            idle.remove(connection)
+            if not idle:
+                del self._idle[connection.origin]
+        if not self.connections:
+            waiting, self._waiting = self._waiting, []
+            for over in waiting:
+                over.callback(None)
+
+    def _on_new_connection(
+        self, origin: Origin, exchange: Callable[[Connection], "Deferred[Response]"]
+    ) -> "Deferred[Response]":
+        async def perform() -> Response:
+            return await exchange(await self._connect_in_time(origin))
+
+        return Deferred.fromCoroutine(perform())
+
+    async def _connect_in_time(self, origin: Origin) -> Connection:
+        late = False
+
+        def give_up() -> None:
+            nonlocal late
+            late = True
+            connecting.cancel()
+
+        connecting = Deferred.fromCoroutine(self._connect(origin))
+        timer = self._clock.callLater(self._connect_timeout, give_up)
+        try:
+            return await connecting
+        except (CancelledError, ConnectingCancelledError):
+            if late:
+                raise ConnectTimedOut(f"no connection within {self._connect_timeout:g} s") from None
+            raise CancelledError from None
+        finally:
+            if timer.active():
+                timer.cancel()
+
+    async def _connect(self, origin: Origin) -> Connection:
+        factory = Factory.forProtocol(lambda: Connection(origin, self._clock, self._released, self._lost))
+        connection: Connection = await self._endpoint_for(*origin).connect(factory)
+        self.connections.add(connection)
+        await connection.ready()
+        return connection

@@ -147,12 +147,14 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]  # txpostgres has
     def __init__(self, parameters: Mapping[str, str], reactor: Any) -> None:
         self.detector: Any
         super().__init__(reactor=reactor, detector=Detector(reactor))
+        self._opening = False
         self._parameters = {**KEEPALIVE, "application_name": "slayq", **parameters}
 
     @property
     def alive(self) -> bool:
         """Whether it is open, as far as anybody knows."""
-        return self._connection is not None and not self._connection.closed and not self.detector.connectionIsDead
+        usable = self._connection is not None and not self._connection.closed
+        return usable and not self._opening and not self.detector.connectionIsDead
 
     def connect(self) -> Deferred[None]:
         """Open, or open again.
@@ -162,13 +164,12 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]  # txpostgres has
         return Deferred.fromCoroutine(self._open())
 
     async def _open(self) -> None:
-        known_dead = self.detector.connectionIsDead
-        self.detector.connectionIsDead = True  # whoever opens it deals with its failure, not the detector
+        self._opening = True
         try:
             parameters = await resolved(self._parameters, self.reactor, CONNECT_TIMEOUT)
             await self._connect_in_time(parameters)
         finally:
-            self.detector.connectionIsDead = known_dead
+            self._opening = False
             self.detector.setReconnectable(self)  # without the addresses, which may be others next time
 
     async def _connect_in_time(self, parameters: Mapping[str, str]) -> None:
@@ -219,6 +220,13 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]  # txpostgres has
         self.checkForNotifies()
         if not self._connection.closed and self._connection.fileno() >= 0:
             self.reactor.addReader(self)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """As txpostgres does it; but a connection that is being opened is its opener's affair, not the detector's."""
+        opening = self._opening  # before its failure is passed on, which ends the opening
+        txpostgres._PollingMixin.connectionLost(self, reason)
+        if not opening:
+            self.detector.checkForDeadConnection(reason)
 
     def rows(self, sql: str, parameters: Any) -> Deferred[list[tuple[Any, ...]]]:
         """Run one string of SQL in autocommit; the rows of its last statement, or none."""

@@ -173,7 +173,7 @@ class EmbeddedPostgres:
         options = [f"--{name}={value}" for name, value in settings.items()]
         with self._log.open("wb") as log:
             self._give(self._log)
-            self._server = subprocess.Popen(
+            server = subprocess.Popen(
                 [*_leash(), str(binaries.folder / "postgres"), "-D", str(self._data), *options],
                 cwd=self.folder,
                 env=binaries.environment(),
@@ -183,15 +183,16 @@ class EmbeddedPostgres:
                 start_new_session=True,  # or a Ctrl-C would end it before those who use it
                 **self._as_account(),
             )
+        self._server = server
         for _ in range(round(START_TIMEOUT / _GLANCE)):
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._server.wait(_GLANCE)
+                server.wait(_GLANCE)
                 self._server = None
                 if "could not bind" in self._log_text():
                     return False
                 raise self._no_start()
             state = self._state()
-            if state is not None and state.ready and state.pid == self._server.pid:
+            if state is not None and state.ready and state.pid == server.pid:
                 return True
         self.stop()
         raise self._no_start()

@@ -4,19 +4,19 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from OpenSSL.SSL import Error as OpenSSLError
-from service_identity import CertificateError, VerificationError
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.interfaces import IHandshakeListener, IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import PotentialDataLoss, ResponseDone, ResponseFailed, ResponseNeverReceived
-from twisted.web.iweb import IBodyProducer
+from twisted.web.client import ResponseDone, ResponseFailed, ResponseNeverReceived
+from twisted.web.http import PotentialDataLoss
 from zope.interface import implementer
 
-from slayq_tw.http_request import BytesProducer, Render, Request, Upload, field_lines
-from slayq_tw.http_response import BadResponse, Response, ResponseReader
+from slayq_tw.http_errors import BadResponse, explained
+from slayq_tw.http_reader import ResponseReader
+from slayq_tw.http_request import BytesProducer, Origin, Render, Request, Upload, field_lines
+from slayq_tw.http_response import Response
 
 CLOSE_TIMEOUT = 1.0
 """Seconds that the other side has to end a connection properly, which TLS waits for."""
@@ -26,10 +26,6 @@ LARGE_BODY = 64 * 1024
 _DONE = Failure(ResponseDone())
 
 
-class TLSFailed(Exception):
-    """No secure connection came about; the text says why."""
-
-
 @implementer(IHandshakeListener, IPushProducer)
 class Connection(Protocol):
     """Exchanges requests for responses, one at a time.
@@ -37,26 +33,26 @@ class Connection(Protocol):
     As a producer it stands for a large body in the transport's buffer.
 
     Args:
-        secure: whether it is over TLS: then it is ready after the handshake.
+        origin: whose connection it is.
         clock: IReactorTime.
         released: called when the connection can take another request.
         lost: called when it is over.
 
     Attributes:
-        ready: fires when the first request can be written; fails when there will be no connection.
+        origin: as given.
         idle_since: seconds on the clock, kept by the pool.
     """
 
     def __init__(
         self,
-        secure: bool,
+        origin: Origin,
         clock: Any,
         released: Callable[["Connection"], None],
         lost: Callable[["Connection"], None],
     ) -> None:
-        self.ready: Deferred[None] = Deferred(lambda _: self.abort())
+        self.origin = origin
         self.idle_since = 0.0
-        self._secure = secure
+        self._secure = origin.scheme == "https"
         self._clock = clock
         self._released = released
         self._lost = lost
@@ -65,27 +61,40 @@ class Connection(Protocol):
         self._response: Response | None = None
         self._upload: Upload | None = None
         self._unsent = False
+        self._stands = False
+        self._ready: Deferred[None] | None = None
+        self._tcp: Any = None
         self._socket: socket.socket | None = None
+        self._spoiled = False
         self._closing: Any = None
 
     def connectionMade(self) -> None:
         """TCP stands."""
-        transport: Any = self.transport
-        if not self._secure:
-            self.ready.callback(None)
-        handle = getattr(transport.transport if self._secure else transport, "getHandle", lambda: None)()
+        self._stands = not self._secure
+        self._tcp = self.transport.transport if self._secure else self.transport  # type: ignore[union-attr]
+        handle = self._tcp.getHandle() if hasattr(self._tcp, "getHandle") else None
         self._socket = handle if isinstance(handle, socket.socket) else None
 
     def handshakeCompleted(self) -> None:
         """TLS stands, the certificate is right."""
-        if not self.ready.called:
-            self.ready.callback(None)
+        self._stands = True
+        if self._ready is not None and not self._ready.called:
+            self._ready.callback(None)
+
+    def ready(self) -> "Deferred[None]":
+        """Fires when the first request can be written; fails when TLS does not come about. To be asked once."""
+        self._ready = Deferred(lambda _: self.abort())
+        if self._stands:
+            self._ready.callback(None)
+        return self._ready
 
     def untouched(self) -> bool:
         """Whether an idle connection is as it was left: the server has neither closed it nor said anything.
 
         The reactor learns of a close only when it comes round to reading; the kernel knows before.
         """
+        if self._spoiled or self._tcp.disconnecting:
+            return False
         if self._socket is None:
             return True
         try:
@@ -101,14 +110,20 @@ class Connection(Protocol):
 
         Cancelling it closes the connection, as cancelling `exchange` does.
         """
-        fields, body = render()
+        try:
+            fields, body = render()
+        except BaseException:
+            self._released(self)  # nothing was written
+            raise
         return self._exchange(request, fields, body)
 
     def exchange(self, request: Request, producer: Any = None) -> "Deferred[Response]":
         """Send a request with its own header fields and a producer's body, if any."""
         fields = field_lines(request.headers)
         if producer is None:
-            return self._exchange(request, fields, b"" if request.method in (b"POST", b"PUT", b"PATCH") else None)
+            return self._exchange(
+                request, fields, b"" if request.method in (b"POST", b"PUT", b"PATCH") else None
+            )
         if isinstance(producer, BytesProducer):
             return self._exchange(request, fields, producer.body)
         answer = self._begin(request)
@@ -133,7 +148,8 @@ class Connection(Protocol):
 
     def _begin(self, request: Request) -> "Deferred[Response]":
         self._reader.expect(request)
-        self._answer = answer = Deferred(self._cancelled)
+        answer: Deferred[Response] = Deferred(self._cancelled)
+        self._answer = answer
         return answer
 
     def _write(self, data: bytes) -> None:
@@ -154,7 +170,8 @@ class Connection(Protocol):
     def dataReceived(self, data: bytes) -> None:
         """A segment of the answer."""
         if self._answer is None and self._response is None:
-            self.abort()  # nothing was asked
+            self._spoiled = True  # nothing was asked
+            self.abort()
             return
         try:
             self._reader.feed(data)
@@ -198,8 +215,9 @@ class Connection(Protocol):
         if self._closing is not None and self._closing.active():
             self._closing.cancel()
         self._lost(self)
-        if not self.ready.called:
-            self.ready.errback(_explained(reason))
+        if not self._stands:
+            if self._ready is not None and not self._ready.called:
+                self._ready.errback(explained(reason))
         elif self._answer is not None or self._response is not None:
             # Many servers leave TLS without the farewell that it asks for.
             proper = reason.check(ConnectionDone) or (self._secure and not reason.check(ConnectionAborted))
@@ -219,7 +237,9 @@ class Connection(Protocol):
             self._upload.stop()
             self._upload = None
         if answer is not None:
-            answer.errback(ResponseFailed([reason]) if self._reader.begun else ResponseNeverReceived([reason]))
+            answer.errback(
+                ResponseFailed([reason]) if self._reader.begun else ResponseNeverReceived([reason])
+            )
         elif response is not None:
             response.ended([], Failure(ResponseFailed([reason], response)))
 
@@ -247,17 +267,3 @@ class Connection(Protocol):
     def resume(self) -> None:
         """Read on."""
         self.transport.resumeProducing()  # type: ignore[union-attr]
-
-
-def _explained(reason: Failure) -> Failure:
-    """Why there is no secure connection, in words."""
-    error = reason.value
-    if isinstance(error, VerificationError):
-        return Failure(TLSFailed("TLS: the certificate is not for this host"))
-    if isinstance(error, CertificateError):
-        return Failure(TLSFailed(f"TLS: the certificate is malformed: {error}"))
-    if isinstance(error, OpenSSLError):
-        errors = error.args[0] if error.args and isinstance(error.args[0], list) else []
-        text = ", ".join(str(entry[-1]) for entry in errors if entry) or "handshake failed"
-        return Failure(TLSFailed(f"TLS: {text}"))
-    return reason

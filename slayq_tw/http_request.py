@@ -18,6 +18,7 @@ from zope.interface import implementer
 
 _METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _URI = re.compile(rb"[\x21-\x7e]+\Z")
+_AFTER_AUTHORITY = re.compile(rb"[^:]+://[^/?#]*([^#]*)")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _OURS = {b"content-length", b"transfer-encoding"}
 """Fields that frame the message: they follow from its body, whatever the caller says."""
@@ -92,8 +93,9 @@ def request_to(method: bytes, uri: bytes, headers: Headers) -> Request:
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     if port != _DEFAULT_PORTS[parts.scheme]:
         host = f"{host}:{port}"
-    path = parts.path or "/"
-    target = f"{path}?{parts.query}" if parts.query else path
+    target = _AFTER_AUTHORITY.match(uri)[1].decode("ascii")  # type: ignore[index]
+    if not target.startswith("/"):
+        target = "/" + target
     named = headers.hasHeader(b"host")
     start = f"{method.decode('ascii')} {target} HTTP/1.1\r\n" + ("" if named else f"Host: {host}\r\n")
     return Request(method, uri, headers, Origin(parts.scheme, parts.hostname, port), start.encode("ascii"))

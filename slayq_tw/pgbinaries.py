@@ -46,7 +46,8 @@ def _wheel() -> list[Path]:
 
 
 def _known(folders: list[Path]) -> list[Binaries]:
-    found = [(folder, _major(folder)) for folder in dict.fromkeys(folders) if (folder / "initdb").is_file()]
+    complete = [folder for folder in dict.fromkeys(folders) if os.access(folder / "initdb", os.X_OK)]
+    found = [(folder, _major(folder)) for folder in complete]
     return [Binaries(folder, major) for folder, major in found if major is not None and major >= OLDEST]
 
 

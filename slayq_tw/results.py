@@ -147,8 +147,8 @@ class ResultWriter:
                 raise  # the whole batch comes again, which changes nothing for what is written already
             except DatabaseError as error:
                 refused.append((one, error))
-        for one, error in refused:
-            self._set_apart(one, again, error)
+        for result, reason in refused:
+            self._set_apart(result, again, reason)
 
     def _set_apart(self, result: Any, again: Callable[[Any], None], error: DatabaseError) -> None:
         job = result.job if isinstance(result, Failure) else result

@@ -77,7 +77,13 @@ def makeService(options: Options) -> IService:
     service = build(config, reactor)
     service.setServiceParent(daemon)
     if options["health-file"]:
-        HealthService(options["health-file"], reactor, time.time, lambda: service.state).setServiceParent(daemon)
+        HealthService(
+            options["health-file"],
+            reactor,
+            time.time,
+            lambda: service.state,
+            lambda: service.database.reachable,
+        ).setServiceParent(daemon)
     ProcessControl(service, reactor).install()
     return daemon
 

@@ -4,15 +4,19 @@ The packages are built once, without a network, from a copy of the checkout; eac
 through a `.pth` file instead of installing it again.
 """
 
+import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
 import tarfile
 import tempfile
+import tomllib
 import venv
 import zipfile
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import ClassVar
 
@@ -22,6 +26,8 @@ from tests.processes import ROOT
 
 PATIENCE = 60.0
 """Seconds that one command may take."""
+WITH_TWISTED_TLS = {"OpenSSL", "service_identity"}
+"""Modules that are needed by way of `twisted[tls]`."""
 NOT_COPIED = shutil.ignore_patterns(
     ".*", "__pycache__", "*.egg-info", "node_modules", "build", "dist", "_trial_temp*", "dropin.cache"
 )
@@ -43,6 +49,11 @@ def run(*command: str | Path, folder: Path, status: int = 0, variables: dict[str
     if ended.returncode != status:
         raise AssertionError(f"{command}: ended with {ended.returncode}, expected {status}:\n{ended.stdout}")
     return ended.stdout
+
+
+def canonical(name: str) -> str:
+    """A distribution's name as the index writes it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 class PackageTests(SynchronousTestCase):
@@ -192,3 +203,22 @@ class PackageTests(SynchronousTestCase):
         origin, count = run(binaries / "python", "-c", script, folder=self.folder).split()
         self.assertTrue(Path(origin).is_relative_to(self.source), origin)
         self.assertEqual(int(count), len(self.files("sql/migrations/*.sql")))
+
+    def test_dependencies(self) -> None:
+        """What the package imports is what it declares to need, and the other way round."""
+        imported: set[str] = set()
+        for path in self.source.glob("slayq_tw/**/*.py"):
+            for node in ast.walk(ast.parse(path.read_bytes())):
+                if isinstance(node, ast.Import):
+                    imported |= {alias.name.partition(".")[0] for alias in node.names}
+                elif isinstance(node, ast.ImportFrom) and not node.level:
+                    imported.add(str(node.module).partition(".")[0])
+        owners = packages_distributions()
+        needed = [
+            {canonical(name) for name in owners[module]}
+            for module in imported - sys.stdlib_module_names - {"slayq_tw"} - WITH_TWISTED_TLS
+        ]
+        project = tomllib.loads((self.source / "pyproject.toml").read_text("utf-8"))["project"]
+        declared = {canonical(re.split(r"[^\w.-]", entry)[0]) for entry in project["dependencies"]}
+        self.assertEqual([names for names in needed if not names & declared], [])
+        self.assertEqual(declared - set().union(*needed), set())

@@ -21,6 +21,10 @@ from tests.postgres import empty_database
 class Mute(Protocol):
     """Takes connections and says nothing."""
 
+    def connectionLost(self, reason: Any = None) -> None:
+        """The other side has given up."""
+        self.factory.hung_up.callback(None)
+
 
 class DatabaseTests(TestCase):
     """Queries, transactions, and what becomes of them when the server goes away."""
@@ -137,11 +141,14 @@ class DatabaseTests(TestCase):
     async def test_mute_server(self) -> None:
         """A server that takes the connection and says nothing is given up."""
         self.patch(connection, "CONNECT_TIMEOUT", 0.2)
-        port = reactor.listenTCP(0, Factory.forProtocol(Mute), interface="127.0.0.1")  # type: ignore[attr-defined]
+        server: Any = Factory.forProtocol(Mute)
+        server.hung_up = Deferred()
+        port = reactor.listenTCP(0, server, interface="127.0.0.1")  # type: ignore[attr-defined]
         self.addCleanup(port.stopListening)
         one = connection.Connection({"host": "127.0.0.1", "port": str(port.getHost().port)}, reactor)
         error = await self.assertFailure(one.connect(), DatabaseUnavailable)
         self.assertIn("no answer", str(error))
+        await server.hung_up
 
 
 class ListenerTests(TestCase):
