@@ -44,7 +44,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_dev(commands)
     _add_send(commands)
-    checking = commands.add_parser("health", help="tell a working daemon from a hung one (exit status 0 or 1)")
+    checking = commands.add_parser(
+        "health", help="tell a working daemon from a hung one (exit status 0 or 1)"
+    )
     checking.add_argument("file", metavar="FILE", help="the daemon's --health-file")
     checking.set_defaults(run=lambda arguments: health.main([arguments.file]))
     return parser
@@ -57,7 +59,9 @@ def _add_dev(commands: Any) -> None:
         description="Starts a Postgres of its own, the daemon and an example receiver, sends a few events and prints "
         "what arrives when. Uses the queues of ./slay-config.json if there is one. Needs no environment variable.",
     )
-    dev.add_argument("--once", action="store_true", help="end when everything has arrived (0), or has not (1)")
+    dev.add_argument(
+        "--once", action="store_true", help="end when everything has arrived (0), or has not (1)"
+    )
     _add_folder(dev, "where the data is kept; with --once, a folder that is removed again")
     dev.add_argument("--port", type=int, help="of the receiver; with --once, any free one")
     dev.add_argument("--log-level", choices=LEVELS, default="warn", help="of the daemon's log lines (warn)")

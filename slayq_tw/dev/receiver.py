@@ -105,8 +105,9 @@ class Receiver(Resource):
     def render_POST(self, request: Request) -> bytes | int:
         """401 for what was not signed with the secret, else what the application answers."""
         queue = unquote(request.path.decode("ascii", "replace").strip("/"))
+        body = request.content.read() if request.content else b""
         try:
-            document = verify(request.content.read(), request.getHeader(SIGNATURE), self._secret, self._now())
+            document = verify(body, request.getHeader(SIGNATURE), self._secret, self._now())
         except Refused as refusal:
             self._refused(queue, str(refusal))
             return self._text(request, 401, str(refusal))
