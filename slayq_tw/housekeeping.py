@@ -269,6 +269,11 @@ class HousekeepingService(Service):
 
     def _report_collected(self, what: str, count: int | None) -> None:
         if count is None:
-            self.log.info("{event}: {what} were in use all the time", event="collection_put_off", what=what)
+            self.log.info(
+                "{event}: {what} were in use all the time, or took more than {timeout:g} s to check",
+                event="collection_put_off",
+                what=what,
+                timeout=COLLECT_TIMEOUT,
+            )
         elif count:
             self.log.info("{event}: {count} {what} without a job", event="collected", count=count, what=what)

@@ -1,6 +1,6 @@
 -- What is cleaned up now and then. Nothing serves these look-ups: an index would cost every claim more than a
--- sequential scan every eight minutes costs. (A million jobs: 0.2 s for a sweep, 0.3 s for a collection.) Batches and
--- SKIP LOCKED keep out of the way of whoever works on the rows.
+-- sequential scan every eight minutes costs. (A million jobs: 0.2 s for a sweep, 0.1 s for each part of a collection.)
+-- Batches and SKIP LOCKED keep out of the way of whoever works on the rows.
 
 -- name: sweep
 -- Unlock what was locked for four hours: everybody's constant in this schema. Attempts stay as they are, so a job whose
@@ -62,10 +62,14 @@ DELETE FROM graphile_worker._private_jobs AS job
 RETURNING job.id;
 
 -- name: idle_queues
+-- (Here and below, what is in use is gathered first, in one pass over the jobs: the planner would rather make one pass
+-- for each name when there are few of them.)
+WITH used AS MATERIALIZED (
+  SELECT DISTINCT job_queue_id AS id FROM graphile_worker._private_jobs WHERE job_queue_id IS NOT NULL
+)
 SELECT queue.id
   FROM graphile_worker._private_job_queues AS queue
- WHERE queue.is_available = true
-   AND NOT EXISTS (SELECT FROM graphile_worker._private_jobs AS job WHERE job.job_queue_id = queue.id)
+ WHERE queue.is_available = true AND NOT EXISTS (SELECT FROM used WHERE used.id = queue.id)
  ORDER BY queue.id
  LIMIT %(batch)s;
 
@@ -76,29 +80,39 @@ SET LOCAL lock_timeout = '100ms';
 LOCK TABLE graphile_worker._private_job_queues IN SHARE ROW EXCLUSIVE MODE;
 
 -- name: delete_queues
+WITH used AS MATERIALIZED (
+  SELECT DISTINCT job_queue_id AS id
+    FROM graphile_worker._private_jobs
+   WHERE job_queue_id = ANY (%(ids)s::integer[])
+)
 DELETE FROM graphile_worker._private_job_queues AS queue
  WHERE queue.id = ANY (%(ids)s::integer[]) AND queue.is_available = true
-   AND NOT EXISTS (SELECT FROM graphile_worker._private_jobs AS job WHERE job.job_queue_id = queue.id)
+   AND NOT EXISTS (SELECT FROM used WHERE used.id = queue.id)
 RETURNING queue.id;
 
 -- name: recover_queues
 -- Jobs whose queue was deleted under them would never run: they get a queue again, one for each that is gone. Its
 -- name is lost with it.
+WITH used AS MATERIALIZED (
+  SELECT DISTINCT job_queue_id AS id FROM graphile_worker._private_jobs WHERE job_queue_id IS NOT NULL
+)
 INSERT INTO graphile_worker._private_job_queues (id, queue_name) OVERRIDING SYSTEM VALUE
-SELECT DISTINCT job.job_queue_id, 'slayq-recovered-' || job.job_queue_id
-  FROM graphile_worker._private_jobs AS job
- WHERE job.job_queue_id IS NOT NULL
-   AND NOT EXISTS (SELECT FROM graphile_worker._private_job_queues AS queue WHERE queue.id = job.job_queue_id)
+SELECT used.id, 'slayq-recovered-' || used.id
+  FROM used
+ WHERE NOT EXISTS (SELECT FROM graphile_worker._private_job_queues AS queue WHERE queue.id = used.id)
     ON CONFLICT DO NOTHING
 RETURNING queue_name;
 
 -- name: idle_tasks
+WITH used AS MATERIALIZED (
+  SELECT DISTINCT task_id AS id FROM graphile_worker._private_jobs
+)
 SELECT task.id
   FROM graphile_worker._private_tasks AS task
  WHERE NOT (task.identifier = ANY (%(keep)s::text[]))
    AND NOT EXISTS (SELECT FROM graphile_worker._private_known_crontabs AS crontab
                     WHERE crontab.identifier = task.identifier)
-   AND NOT EXISTS (SELECT FROM graphile_worker._private_jobs AS job WHERE job.task_id = task.id)
+   AND NOT EXISTS (SELECT FROM used WHERE used.id = task.id)
  ORDER BY task.id
  LIMIT %(batch)s;
 
@@ -108,7 +122,9 @@ SET LOCAL lock_timeout = '100ms';
 LOCK TABLE graphile_worker._private_tasks IN SHARE ROW EXCLUSIVE MODE;
 
 -- name: delete_tasks
+WITH used AS MATERIALIZED (
+  SELECT DISTINCT task_id AS id FROM graphile_worker._private_jobs WHERE task_id = ANY (%(ids)s::integer[])
+)
 DELETE FROM graphile_worker._private_tasks AS task
- WHERE task.id = ANY (%(ids)s::integer[])
-   AND NOT EXISTS (SELECT FROM graphile_worker._private_jobs AS job WHERE job.task_id = task.id)
+ WHERE task.id = ANY (%(ids)s::integer[]) AND NOT EXISTS (SELECT FROM used WHERE used.id = task.id)
 RETURNING task.identifier;

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from threading import Thread
 from typing import Any
 
 import psycopg2
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.internet.threads import deferToThread
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import TestCase
 
@@ -230,12 +230,15 @@ class CollectQueuesTests(HousekeepingTestCase):
 
         with self.connect() as collector, collector.cursor() as cursor:
             cursor.execute(queries["shut_out_queue_users"])
-            adding = deferToThread(add)
-            while not self.sql("SELECT FROM pg_locks WHERE NOT granted"):
-                self.assertNoResult(adding)
+            adding = Thread(target=add)
+            adding.start()
+            while not self.sql(
+                "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            ):
+                self.assertTrue(adding.is_alive(), "the add was let through")
             cursor.execute(queries["delete_queues"], {"ids": [old]})
             self.assertEqual(cursor.rowcount, 1)
-        await adding
+        adding.join()
         ((new,),) = self.sql("SELECT id FROM graphile_worker._private_job_queues WHERE queue_name = 'lane'")
         self.assertGreater(new, old)
         self.assertEqual(self.dangling(), [])
