@@ -8,12 +8,12 @@ from typing import Any
 from dotenv import dotenv_values
 
 from slayq_tw import conninfo
-from slayq_tw.configcheck import DocumentCheck, QueueConfig
+from slayq_tw.configcheck import DocumentCheck, HousekeepingConfig, QueueConfig
 from slayq_tw.configfile import read
 from slayq_tw.errors import ConfigError
 from slayq_tw.weburl import check_web_url
 
-__all__ = ["Config", "QueueConfig", "load"]
+__all__ = ["Config", "HousekeepingConfig", "QueueConfig", "load"]
 
 DEFAULT_TIMEOUT = 300.0
 """Seconds for a delivery: receivers run the function during the request."""
@@ -33,6 +33,7 @@ class Config:
         grant_execute_to: roles that may call the SQL functions.
         timeout: seconds for a delivery, unless its queue has its own.
         grace: seconds for deliveries to end at a stop.
+        housekeeping: what is cleaned up.
     """
 
     queues: tuple[QueueConfig, ...]
@@ -42,6 +43,7 @@ class Config:
     grant_execute_to: tuple[str, ...] = ()
     timeout: float = DEFAULT_TIMEOUT
     grace: float = DEFAULT_GRACE
+    housekeeping: HousekeepingConfig = field(default_factory=HousekeepingConfig)
 
 
 def load(path: str, environ: Mapping[str, str], cwd: str | None = None) -> Config:

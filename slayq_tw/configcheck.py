@@ -20,10 +20,14 @@ MAX_ROLE = 63
 """Bytes of a Postgres role's name."""
 MAX_SHOWN = 80
 """Characters of a value that a fault quotes, at most."""
-RESERVED = "cronQueue"
+CRON_IDENTIFIER = "cronQueue"
 """The identifier of the cron tick."""
 
-_FILE_KEYS = ("queues", "timeout", "grace", "grant_execute_to", "$schema")
+MAX_DAYS = 36_500
+"""Days that a failed job can be kept for before it is deleted, at most."""
+
+_FILE_KEYS = ("queues", "timeout", "grace", "grant_execute_to", "housekeeping", "$schema")
+_HOUSEKEEPING_KEYS = ("delete_failed_after", "collect_queues", "collect_tasks")
 _QUEUE_KEYS = ("concurrency", "alias", "timeout")
 _MISSING = object()
 _PLAIN_KEY = re.compile(r"[A-Za-z_$][\w$-]*\Z")
@@ -52,6 +56,22 @@ class QueueConfig:
         return (self.name, *self.aliases)
 
 
+@dataclass(frozen=True, slots=True)
+class HousekeepingConfig:
+    """What is cleaned up beside stale locks, which always are.
+
+    Attributes:
+        delete_failed_after: days for which jobs that failed for good are kept; None keeps them for ever.
+        collect_queues: whether names of serial queues without a job are deleted. No data is lost by it.
+        collect_tasks: whether task identifiers without a job are deleted. Unsafe with running Node workers: they go
+            on using the id that an identifier had, and never see its new one.
+    """
+
+    delete_failed_after: float | None = None
+    collect_queues: bool = True
+    collect_tasks: bool = False
+
+
 class DocumentCheck:
     """Walks the file's document and collects what is wrong in it.
 
@@ -75,6 +95,8 @@ class DocumentCheck:
             checked["grace"] = self._seconds(document["grace"], "grace", MAX_GRACE, least="≥ 0")
         if "grant_execute_to" in document:
             checked["grant_execute_to"] = self._roles(document["grant_execute_to"])
+        if "housekeeping" in document:
+            checked["housekeeping"] = self._housekeeping(document["housekeeping"])
         if not isinstance(document.get("$schema", ""), str):
             self._fault("$schema", f"must be a string, got {_shown(document['$schema'])}")
         return checked
@@ -121,8 +143,8 @@ class DocumentCheck:
             self._fault(place, f"an identifier must have 1 to {MAX_IDENTIFIER} characters, got {len(name)}")
         elif _UNSTORABLE.search(name):
             self._fault(place, "an identifier cannot hold U+0000 or half a surrogate pair")
-        elif name == RESERVED:
-            self._fault(place, f'"{RESERVED}" is reserved for the cron tick')
+        elif name == CRON_IDENTIFIER:
+            self._fault(place, f'"{CRON_IDENTIFIER}" is reserved for the cron tick')
         elif name in self._places:
             self._fault(place, f"identifier {_shown(name)} stands already at {self._places[name]}")
         else:
@@ -145,6 +167,32 @@ class DocumentCheck:
                     place, f"role {_shown(role)} stands already at grant_execute_to[{roles.index(role)}]"
                 )
         return tuple(map(str, roles))
+
+    def _housekeeping(self, table: object) -> HousekeepingConfig:
+        if not isinstance(table, Table):
+            self._fault("housekeeping", f"must be an object, got {_shown(table)}")
+            return HousekeepingConfig()
+        self._keys(table, "housekeeping", _HOUSEKEEPING_KEYS)
+        days: Any = table.get("delete_failed_after")
+        number = isinstance(days, int | float) and not isinstance(days, bool)
+        if days is not None and not (number and 0 < days <= MAX_DAYS):
+            place = "housekeeping.delete_failed_after"
+            self._fault(
+                place, f"must be a number of days > 0 and ≤ {MAX_DAYS:,}, or null, got {_shown(days)}"
+            )
+            days = None
+        return HousekeepingConfig(
+            None if days is None else float(days),
+            self._flag(table, "collect_queues", True),
+            self._flag(table, "collect_tasks", False),
+        )
+
+    def _flag(self, table: Table, name: str, default: bool) -> bool:
+        value = table.get(name, default)
+        if isinstance(value, bool):
+            return value
+        self._fault(f"housekeeping.{name}", f"must be true or false, got {_shown(value)}")
+        return default
 
     def _timeout(self, value: Any, place: str) -> float:
         return self._seconds(value, place, MAX_TIMEOUT, least="> 0")

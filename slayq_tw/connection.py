@@ -74,7 +74,9 @@ def translate(failure: Failure) -> DatabaseError | None:
         return DatabaseError("the statement was cancelled: it ran longer than its statement_timeout", "57014")
     if is_dead(failure):
         if isinstance(error, psycopg2.Error):
-            return DatabaseUnavailable(one_line(str(error)) or "the connection to Postgres was lost", error.pgcode)
+            return DatabaseUnavailable(
+                one_line(str(error)) or "the connection to Postgres was lost", error.pgcode
+            )
         return DatabaseUnavailable("the connection to Postgres was lost")
     if isinstance(error, psycopg2.Error):
         return DatabaseError(one_line(str(error)), error.pgcode)

@@ -125,7 +125,9 @@ class Database:
         )
         return rows
 
-    async def transaction(self, work: Callable[[Cursor], Awaitable[T]], *, timeout: float = STATEMENT_TIMEOUT) -> T:
+    async def transaction(
+        self, work: Callable[[Cursor], Awaitable[T]], *, timeout: float = STATEMENT_TIMEOUT
+    ) -> T:
         """Run `work(cursor)` between BEGIN and COMMIT; an exception rolls back.
 
         Args:

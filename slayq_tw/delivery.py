@@ -2,14 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urljoin
 
 from OpenSSL.SSL import Error as OpenSSLError
 from service_identity import VerificationError
 from treq.client import HTTPClient
-from treq.cookies import IndexableCookieJar
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import (
     ConnectError,
@@ -20,29 +18,23 @@ from twisted.internet.error import (
 )
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
+from twisted.web._newclient import RequestNotSent  # exported nowhere
 from twisted.web.client import (
-    Agent,
-    HTTPConnectionPool,
-    PotentialDataLoss,
     RequestGenerationFailed,
-    RequestNotSent,
     RequestTransmissionFailed,
     ResponseDone,
     ResponseFailed,
 )
+from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
-from slayq_tw import __version__
 from slayq_tw.errors import DeliveryError
 from slayq_tw.retry import Outcome, outcome_for
 from slayq_tw.signing import sign
+from slayq_tw.webclient import USER_AGENT
 from slayq_tw.weburl import check_web_url, credentials, display_url, encoded
 
-CONNECT_TIMEOUT = 10.0
-"""Seconds for name resolution, TCP and TLS: less than the 15 s after which receivers call a body stale."""
-IDLE_TIMEOUT = 4.0
-"""Seconds that an idle connection is kept. Node's servers close theirs after 5 s, and a race loses a request."""
 MAX_REDIRECTS = 3
 MAX_ANSWER = 1024 * 1024
 """Bytes of an answer's body that are read before its connection is closed."""
@@ -60,8 +52,8 @@ _TRANSPORT_ERRORS = (
     RequestNotSent,
     RequestTransmissionFailed,
     ResponseFailed,
-    UnicodeError,
     UnsupportedAddressFamily,
+    ValueError,  # a host name that Twisted refuses
     VerificationError,
 )
 """What Twisted and TLS raise for a request that gets no answer."""
@@ -86,21 +78,6 @@ class Answer:
     location: str | None
     retry_after: str | None
     url: str
-
-
-def make_http_client(reactor: Any, connections: int) -> HTTPClient:
-    """The process's one HTTP client.
-
-    Args:
-        reactor: for sockets and timers.
-        connections: kept alive per origin, at most.
-    """
-    pool = HTTPConnectionPool(reactor, persistent=True)
-    pool.maxPersistentPerHost = connections
-    pool.cachedConnectionTimeout = IDLE_TIMEOUT  # type: ignore[assignment]
-    agent = Agent(reactor, connectTimeout=CONNECT_TIMEOUT, pool=pool)
-    no_cookies = IndexableCookieJar(policy=DefaultCookiePolicy(allowed_domains=()))
-    return HTTPClient(agent, cookiejar=no_cookies)
 
 
 class WebhookSender:
@@ -165,7 +142,7 @@ class WebhookSender:
             {
                 "Content-Type": ["application/json"],
                 "X-SlayQ-Signature": [sign(document, self._secret)],
-                "User-Agent": [f"slayq/{__version__}"],
+                "User-Agent": [USER_AGENT],
             }
         )
         try:

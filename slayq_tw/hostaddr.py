@@ -1,4 +1,4 @@
-"""Resolves the database's host names through the reactor: libpq would do it synchronously and stop everything."""
+"""Resolves host names through the reactor. libpq would do it synchronously, and stop everything meanwhile."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -30,6 +30,17 @@ class _Addresses:
         self.complete.callback(self.found)
 
 
+async def addresses_of(name: str, reactor: Any, timeout: float) -> list[str]:
+    """The IP addresses of a host name, in the resolver's order of preference; none when it takes too long."""
+    receiver = _Addresses()
+    receiver.complete.addTimeout(timeout, reactor)
+    reactor.nameResolver.resolveHostName(receiver, name)
+    try:
+        return await receiver.complete
+    except TimeoutError:
+        return []
+
+
 async def resolved(parameters: Mapping[str, str], reactor: Any, timeout: float) -> dict[str, str]:
     """The same libpq parameters with a `hostaddr` for each host name, so that libpq does not resolve by itself.
 
@@ -49,18 +60,14 @@ async def resolved(parameters: Mapping[str, str], reactor: Any, timeout: float) 
         if not host or host.startswith(("/", "@")):
             rows.append((host, "", port))
             continue
-        receiver = _Addresses()
-        receiver.complete.addTimeout(timeout, reactor)
-        reactor.nameResolver.resolveHostName(receiver, host)
-        try:
-            addresses = await receiver.complete
-        except TimeoutError:
-            addresses = []
+        addresses = await addresses_of(host, reactor, timeout)
         if not addresses:
             raise DatabaseUnavailable(f"no address for the database host {host!r}")
         rows += [(host, address, port) for address in addresses]
     result = dict(parameters)
-    result["host"], result["hostaddr"], result["port"] = (",".join(column) for column in zip(*rows, strict=True))
+    result["host"], result["hostaddr"], result["port"] = (
+        ",".join(column) for column in zip(*rows, strict=True)
+    )
     if not result["port"].strip(","):
         del result["port"]
     return result

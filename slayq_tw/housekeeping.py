@@ -9,9 +9,9 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from slayq_tw.configcheck import CRON_IDENTIFIER, HousekeepingConfig
 from slayq_tw.database import Cursor, Database
 from slayq_tw.errors import DatabaseError
-from slayq_tw.jobs import CRON_IDENTIFIER
 from slayq_tw.loop import SupervisedLoop
 from slayq_tw.sqlfiles import named_queries
 
@@ -38,22 +38,6 @@ SHOWN_IDS = 20
 
 _LOCK_NOT_AVAILABLE = "55P03"
 _TOO_LONG = "57014"
-
-
-@dataclass(frozen=True, slots=True)
-class HousekeepingConfig:
-    """What is cleaned up beside stale locks, which always are.
-
-    Attributes:
-        delete_failed_after: days for which jobs that failed for good are kept; None keeps them for ever.
-        collect_queues: whether names of serial queues without a job are deleted. No data is lost by it.
-        collect_tasks: whether task identifiers without a job are deleted. Unsafe with running Node workers: they go
-            on using the id that an identifier had, and never see its new one.
-    """
-
-    delete_failed_after: float | None = None
-    collect_queues: bool = True
-    collect_tasks: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from secrets import token_hex
 
+from slayq_tw.configcheck import CRON_IDENTIFIER
 from slayq_tw.database import Cursor, Database
 from slayq_tw.errors import DatabaseError
 from slayq_tw.sqlfiles import named_queries
 
-CRON_IDENTIFIER = "cronQueue"
 CRON_KEY = "cron"
 
 
@@ -86,7 +86,9 @@ class JobStore:
 
     async def register(self) -> None:
         """Make the served identifiers known and learn their ids. Doing it again finds rows that were recreated."""
-        rows = await self._database.query(self._queries["register_tasks"], {"identifiers": list(self._identifiers)})
+        rows = await self._database.query(
+            self._queries["register_tasks"], {"identifiers": list(self._identifiers)}
+        )
         self._tasks = dict(rows)
         self._names = {number: name for name, number in rows}
 
@@ -220,7 +222,9 @@ class JobStore:
                 },
             )
             ((moved, added, before),) = cursor.fetchall()
-            if moved and not added:  # add_job's answer of nulls; rolling back leaves the minute to the next try
+            if (
+                moved and not added
+            ):  # add_job's answer of nulls; rolling back leaves the minute to the next try
                 raise DatabaseError("add_job stored no cron tick")
             return bool(moved), before
 

@@ -47,7 +47,7 @@ class QueuePoller(Service):
         release: Callable[[Job], None],
         clock: Any,
     ) -> None:
-        self.setName(names[0])
+        self.setName(f"queue {names[0]}")  # a queue may be called `cron`
         self._names = tuple(names)
         self._claim = claim
         self._work = work
@@ -124,7 +124,9 @@ class QueuePoller(Service):
         self._in_flight.discard(delivery)
         self._last_finish = self._clock.seconds()
         taken = self._last_finish - begun
-        self._duration = taken if self._duration is None else self._duration + SMOOTHING * (taken - self._duration)
+        self._duration = (
+            taken if self._duration is None else self._duration + SMOOTHING * (taken - self._duration)
+        )
         return result
 
     def _slot_freed(self) -> None:
@@ -132,7 +134,9 @@ class QueuePoller(Service):
         self.wake()
 
     def _lost(self, failure: Failure, job: Job) -> None:
-        self.log.failure("{event}: job {job_id}", failure, event="job_lost", job_id=job.id, queue=job.identifier)
+        self.log.failure(
+            "{event}: job {job_id}", failure, event="job_lost", job_id=job.id, queue=job.identifier
+        )
 
     def _ahead(self) -> int:
         """How many jobs can begin within `AHEAD` seconds, at the present pace."""
@@ -155,7 +159,9 @@ class QueuePoller(Service):
     def _report_away(self, error: DatabaseError) -> None:
         if not self._away:
             self._away = True
-            self.log.warn("{event}: {queue}: {reason}", event="claim_failed", queue=self._names[0], reason=str(error))
+            self.log.warn(
+                "{event}: {queue}: {reason}", event="claim_failed", queue=self._names[0], reason=str(error)
+            )
 
 
 def _over(delivery: Deferred[None]) -> Deferred[None]:

@@ -46,7 +46,9 @@ class ProcessControl:
 
     def _stop(self, name: str) -> None:
         if self._signalled:
-            self.log.info("{event}: {signal} again: not waiting any longer", event="stop_hurried", signal=name)
+            self.log.info(
+                "{event}: {signal} again: not waiting any longer", event="stop_hurried", signal=name
+            )
             self._service.cut_grace()
             return
         self._signalled = True

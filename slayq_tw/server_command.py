@@ -8,6 +8,9 @@ from twisted.scripts import twistd
 
 from slayq_tw.tap import Options
 
+_PARAMETERS = [str(name) for name, *_ in Options.optParameters]
+_FLAGS = [str(name) for name, *_ in Options.optFlags]
+
 
 class ServerOptions(Options):
     """Command line of `slay-q-server`."""
@@ -31,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         options.parseOptions(list(sys.argv[1:] if argv is None else argv))
     except usage.UsageError as error:
         raise SystemExit(f"slay-q-server: {error}\n{options.synopsis}") from error
-    arguments = [f"--{name}={options[name]}" for name, *_ in Options.optParameters if options[name] is not None]
+    arguments = [f"--{name}={options[name]}" for name in _PARAMETERS if options[name] is not None]
+    arguments += [f"--{name}" for name in _FLAGS if options[name]]
     sys.argv = ["slay-q-server", "--nodaemon", "--pidfile=", "slayq", *arguments]
     twistd.run()
 

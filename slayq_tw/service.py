@@ -12,18 +12,21 @@ from twisted.python.failure import Failure
 from slayq_tw import conninfo
 from slayq_tw.claims import Claimer
 from slayq_tw.config import Config
+from slayq_tw.configcheck import CRON_IDENTIFIER
 from slayq_tw.cron import CronService
 from slayq_tw.database import Database
-from slayq_tw.delivery import WebhookSender, make_http_client
+from slayq_tw.delivery import WebhookSender
 from slayq_tw.errors import DatabaseError, SchemaTooNew
 from slayq_tw.grants import apply_grants
 from slayq_tw.graphile import REVISION
-from slayq_tw.jobs import CRON_IDENTIFIER, JobStore
+from slayq_tw.housekeeping import Housekeeping, HousekeepingService
+from slayq_tw.jobs import JobStore
 from slayq_tw.listener import Listener
 from slayq_tw.migrations import migrate
 from slayq_tw.poller import QueuePoller
 from slayq_tw.results import ResultWriter
 from slayq_tw.watch import UnservedWatch
+from slayq_tw.webclient import make_http_client
 from slayq_tw.worker import JobWorker
 
 EXIT_FAILED = 1
@@ -193,13 +196,16 @@ class SlayQService(MultiService):
         self.log.info("{event}", event="stopped")
 
 
-def build(config: Config, reactor: Any, *, now: Callable[[], float] = time.time) -> SlayQService:
+def build(
+    config: Config, reactor: Any, *, now: Callable[[], float] = time.time, upgrade_old: bool = False
+) -> SlayQService:
     """Put a daemon together.
 
     Args:
         config: checked.
         reactor: its `seconds` should be monotonic.
         now: wall-clock time, seconds since the epoch.
+        upgrade_old: whether a job schema that no running worker survives the upgrade of may be upgraded.
     """
     log = Logger()
     parameters, warnings = conninfo.parse(config.database_url)
@@ -216,7 +222,7 @@ def build(config: Config, reactor: Any, *, now: Callable[[], float] = time.time)
     store = JobStore(database, timeouts)
 
     async def prepare() -> None:
-        await migrate(database, reactor)
+        await migrate(database, reactor, upgrade_old=upgrade_old)
         await apply_grants(database, config.grant_execute_to)
         await store.register()
         await store.register_crontab()
@@ -241,6 +247,7 @@ def build(config: Config, reactor: Any, *, now: Callable[[], float] = time.time)
     others = [
         CronService(config.cron_url, store.schedule_tick, reactor, now),
         UnservedWatch(store.unserved, reactor),
+        HousekeepingService(Housekeeping(database, timeouts), config.housekeeping, reactor),
     ]
     listener = Listener(parameters, reactor, wake, migrated)
     service = SlayQService(database, prepare, listener, pollers, others, results, config.grace, reactor)

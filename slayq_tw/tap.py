@@ -32,12 +32,21 @@ class Options(usage.Options):
     """Command line of `twistd slayq`."""
 
     synopsis = "[options]"
-    longdesc = "Needs SLAY_Q_DATABASE_URL, SLAY_Q_SECRET and SLAY_Q_CRON_URL, from the environment or from ./.env."
+    longdesc = (
+        "Needs SLAY_Q_DATABASE_URL, SLAY_Q_SECRET and SLAY_Q_CRON_URL, from the environment or from ./.env."
+    )
     optParameters = [
         ["config", "c", "slay-config.json", "Configuration file, JSON or YAML."],
         ["log-format", None, "text", "Log lines as `text` or `json`.", _one_of(FORMATS)],
         ["log-level", None, "info", f"Least level that is logged: {', '.join(LEVELS)}.", _one_of(LEVELS)],
         ["health-file", None, None, "File to keep fresh as long as the daemon works (see `slayq health`)."],
+    ]
+    optFlags = [
+        [
+            "upgrade-old-schema",
+            None,
+            "Upgrade a job schema of Graphile Worker 0.14 or 0.15; stop all workers first.",
+        ],
     ]
 
 
@@ -74,7 +83,7 @@ def makeService(options: Options) -> IService:
     except ConfigError as error:
         raise SystemExit(str(error)) from error
     daemon = Daemon(_log_observer(options))
-    service = build(config, reactor)
+    service = build(config, reactor, upgrade_old=bool(options["upgrade-old-schema"]))
     service.setServiceParent(daemon)
     if options["health-file"]:
         HealthService(

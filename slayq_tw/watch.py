@@ -53,6 +53,8 @@ class UnservedWatch(Service):
             )
         for identifier in sorted(self._known - found):
             self.log.info(
-                "{event}: no jobs wait for {identifier!r} any more", event="identifier_served", identifier=identifier
+                "{event}: no jobs wait for {identifier!r} any more",
+                event="identifier_served",
+                identifier=identifier,
             )
         self._known = found

@@ -6,9 +6,10 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure as TwistedFailure
 
+from slayq_tw.configcheck import CRON_IDENTIFIER
 from slayq_tw.delivery import Answer, WebhookSender
 from slayq_tw.errors import DeliveryError, PayloadError
-from slayq_tw.jobs import CRON_IDENTIFIER, CRON_KEY, Failure, Job
+from slayq_tw.jobs import CRON_KEY, Failure, Job
 from slayq_tw.payload import parse_payload, request_body
 from slayq_tw.results import ResultWriter
 from slayq_tw.retry import Outcome, outcome_for, retry_after
@@ -88,7 +89,9 @@ class JobWorker:
     def _settle(self, job: Job, answer: Answer) -> None:
         outcome = outcome_for(answer.status)
         if outcome not in (Outcome.DELIVERED, Outcome.GONE):
-            delay = retry_after(answer.retry_after or "", self._now()) if answer.status in (429, 503) else None
+            delay = (
+                retry_after(answer.retry_after or "", self._now()) if answer.status in (429, 503) else None
+            )
             self._fail(job, _refusal(answer), delay=delay or 0.0)
             return
         self._results.completed(job)
@@ -128,7 +131,9 @@ class JobWorker:
 
     def _broken(self, failure: TwistedFailure, job: Job) -> None:
         """A fault of ours: the job gets another attempt, later."""
-        self.log.failure("{event}: job {job_id}", failure, event="worker_bug", job_id=job.id, queue=job.identifier)
+        self.log.failure(
+            "{event}: job {job_id}", failure, event="worker_bug", job_id=job.id, queue=job.identifier
+        )
         self._fail(job, f"internal error of the SlayQ server: {failure.value!r}")
 
 

@@ -20,10 +20,24 @@ SAMPLE = json.loads((ROOT / "slay-config.json").read_text("utf-8")) | {
     "timeout": 60,
     "grace": 8,
     "grant_execute_to": ["app"],
+    "housekeeping": {"delete_failed_after": 30, "collect_queues": True, "collect_tasks": False},
 }
 
-FILE_KEYS = ["queues", "timeout", "grace", "grant_execute_to", "$schema"]
-OTHER_KEYS = ["concurrency", "alias", "Concurrency", "mail", "cronQueue", "", "a.b", "x" * 128, "x" * 129]
+FILE_KEYS = ["queues", "timeout", "grace", "grant_execute_to", "housekeeping", "$schema"]
+OTHER_KEYS = [
+    "concurrency",
+    "alias",
+    "delete_failed_after",
+    "collect_queues",
+    "collect_tasks",
+    "Concurrency",
+    "mail",
+    "cronQueue",
+    "",
+    "a.b",
+    "x" * 128,
+    "x" * 129,
+]
 KEYS = st.sampled_from(FILE_KEYS + OTHER_KEYS)
 SCALARS = (
     st.sampled_from(

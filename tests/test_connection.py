@@ -54,7 +54,9 @@ class ErrorTests(SynchronousTestCase):
     def test_translation(self) -> None:
         """Our error keeps the code, and the message on one line; what is not the driver's stays."""
         error = translate(Failure(coded(pg.UniqueViolation, "23505")))
-        self.assertEqual((type(error), str(error), error and error.sqlstate), (DatabaseError, "the message", "23505"))
+        self.assertEqual(
+            (type(error), str(error), error and error.sqlstate), (DatabaseError, "the message", "23505")
+        )
         timed_out = translate(Failure(CancelledError()))
         self.assertEqual(timed_out and timed_out.sqlstate, "57014")
         self.assertIsNone(translate(Failure(ValueError())))

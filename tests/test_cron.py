@@ -45,7 +45,9 @@ class Row:
         self.away = False
         self.asked = 0
 
-    async def schedule(self, minute: datetime, payload: str, stuck: datetime | None) -> tuple[bool, datetime | None]:
+    async def schedule(
+        self, minute: datetime, payload: str, stuck: datetime | None
+    ) -> tuple[bool, datetime | None]:
         self.asked += 1
         if self.away:
             raise DatabaseUnavailable("away")

@@ -52,7 +52,9 @@ def answering(status: int, body: bytes = b"", **headers: str) -> Callable[[Reque
 class WebhookSenderTests(SynchronousTestCase):
     """One request, one answer, in time."""
 
-    def send(self, answer: Callable[[Request], object], url: str = "http://app.test/hook?x=1") -> "Deferred[Answer]":
+    def send(
+        self, answer: Callable[[Request], object], url: str = "http://app.test/hook?x=1"
+    ) -> "Deferred[Answer]":
         self.clock = Clock()
         self.receiver = Receiver(answer)
         self.client = StubTreq(self.receiver)
@@ -71,7 +73,9 @@ class WebhookSenderTests(SynchronousTestCase):
     def test_request(self) -> None:
         """The bytes that were signed are the bytes that are sent."""
         answer = self.successResultOf(self.send(answering(200, b" fine,\nthanks ")))
-        self.assertEqual((answer.status, answer.excerpt, answer.url), (200, "fine, thanks", "http://app.test/hook"))
+        self.assertEqual(
+            (answer.status, answer.excerpt, answer.url), (200, "fine, thanks", "http://app.test/hook")
+        )
         self.assertEqual(
             self.receiver.requests, [("/hook?x=1", BODY, b"application/json", sign(BODY, SECRET).encode())]
         )
@@ -95,7 +99,9 @@ class WebhookSenderTests(SynchronousTestCase):
 
     def test_headers_of_the_answer(self) -> None:
         """Status, reason, Location and Retry-After are passed on; 302 is not followed."""
-        answer = self.successResultOf(self.send(answering(302, location="http://other.test/", retry_after="120")))
+        answer = self.successResultOf(
+            self.send(answering(302, location="http://other.test/", retry_after="120"))
+        )
         self.assertEqual(
             (answer.status, answer.reason, answer.location, answer.retry_after),
             (302, "Found", "http://other.test/", "120"),

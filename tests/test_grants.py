@@ -3,12 +3,12 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
-from slayq_tw.migrations import MIGRATION_LOCK
 from twisted.logger import LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from slayq_tw.errors import MigrationError
 from slayq_tw.grants import GrantReport, apply_grants
+from slayq_tw.migrations import MIGRATION_LOCK
 from tests.blocking import finish
 
 T = TypeVar("T")

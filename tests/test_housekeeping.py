@@ -8,6 +8,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
+from slayq_tw.configcheck import HousekeepingConfig
 from slayq_tw.errors import DatabaseUnavailable
 from slayq_tw.housekeeping import (
     BATCH,
@@ -17,7 +18,6 @@ from slayq_tw.housekeeping import (
     MAX_BATCHES,
     ROUND_INTERVAL,
     SHOWN_IDS,
-    HousekeepingConfig,
     HousekeepingService,
     Swept,
 )

@@ -18,7 +18,9 @@ class LogTests(SynchronousTestCase):
         publisher = LogPublisher(observer(stream, log_format, level))
         log = Logger("slayq_tw.test", observer=publisher)
         log.debug("{event}", event="quiet")
-        log.warn("{event}: job {job_id}\nof {queue}", event="job_failed", job_id=7, queue="mail", thing=object())
+        log.warn(
+            "{event}: job {job_id}\nof {queue}", event="job_failed", job_id=7, queue="mail", thing=object()
+        )
         try:
             raise ValueError("broken")
         except ValueError:

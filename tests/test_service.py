@@ -160,7 +160,10 @@ class SlayQServiceTests(SynchronousTestCase):
 
     def test_start_fails(self) -> None:
         """A start that fails stops the reactor, with the status that says why; stopping then works."""
-        for error, status in ((DatabaseUnavailable("refused"), EXIT_FAILED), (SchemaTooNew("21"), EXIT_SCHEMA_TOO_NEW)):
+        for error, status in (
+            (DatabaseUnavailable("refused"), EXIT_FAILED),
+            (SchemaTooNew("21"), EXIT_SCHEMA_TOO_NEW),
+        ):
             self.setUp()
             self.parts.preparing = Deferred()
             self.service.startService()

@@ -7,9 +7,10 @@ from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
+from slayq_tw.configcheck import CRON_IDENTIFIER
 from slayq_tw.delivery import Answer
 from slayq_tw.errors import DeliveryError
-from slayq_tw.jobs import CRON_IDENTIFIER, Failure, Job
+from slayq_tw.jobs import Failure, Job
 from slayq_tw.worker import MAX_ERROR, JobWorker, storable
 from tests.fakes import a_job
 
@@ -121,7 +122,9 @@ class JobWorkerTests(SynchronousTestCase):
     def test_no_answer(self) -> None:
         """A request without an answer is a failed attempt."""
         failure = self.failure_of(a_job(5), DeliveryError("POST http://app.test/hook: Connection refused"))
-        self.assertEqual((failure.error, failure.final), ("POST http://app.test/hook: Connection refused", False))
+        self.assertEqual(
+            (failure.error, failure.final), ("POST http://app.test/hook: Connection refused", False)
+        )
 
     def test_undeliverable(self) -> None:
         """A payload that can never be delivered fails for good, without a request."""

@@ -1,8 +1,8 @@
 """A database as upstream's server leaves it: an imitation, with upstream's names and its known faults."""
 
-from slayq_tw.migrations import migrate
 from twisted.internet.task import Clock
 
+from slayq_tw.migrations import migrate
 from tests.application import FUNCTIONS, Application
 from tests.blocking import BlockingDatabase, finish
 

@@ -18,13 +18,13 @@ from twisted.logger import globalLogBeginner
 from twisted.web.server import Site
 
 from slayq_tw.config import Config, load
+from slayq_tw.configcheck import CRON_IDENTIFIER
 from slayq_tw.dev.folder import DevelopmentFolder
 from slayq_tw.dev.receiver import Receiver
 from slayq_tw.dev.scenario import Scenario, endpoint, samples
 from slayq_tw.dev.session import Session, farewell
 from slayq_tw.dev.timeline import Timeline
 from slayq_tw.errors import SlayQError
-from slayq_tw.jobs import CRON_IDENTIFIER
 from slayq_tw.logs import observer
 from slayq_tw.process import ProcessControl
 from slayq_tw.service import build

@@ -70,7 +70,9 @@ class DatabaseTests(TestCase):
         slow = Deferred.fromCoroutine(database.query("SELECT pg_sleep(60)", timeout=0.2))
         error = await self.assertFailure(slow, DatabaseError)
         self.assertEqual(error.sqlstate, "57014")
-        shown = await DeferredList([Deferred.fromCoroutine(database.query("SELECT 1; SHOW statement_timeout"))] * 1)
+        shown = await DeferredList(
+            [Deferred.fromCoroutine(database.query("SELECT 1; SHOW statement_timeout"))] * 1
+        )
         self.assertEqual(shown, [(True, [("30s",)])])
 
     async def test_transaction(self) -> None:
@@ -87,7 +89,9 @@ class DatabaseTests(TestCase):
             raise ZeroDivisionError
 
         self.assertEqual(await database.transaction(add), "done")
-        await self.assertFailure(Deferred.fromCoroutine(database.transaction(add_and_fail)), ZeroDivisionError)
+        await self.assertFailure(
+            Deferred.fromCoroutine(database.transaction(add_and_fail)), ZeroDivisionError
+        )
         self.assertEqual(await database.query("SELECT n FROM t"), [(1,)])
 
     async def test_lost_connections(self) -> None:
@@ -118,8 +122,13 @@ class DatabaseTests(TestCase):
 
     async def test_start_is_refused(self) -> None:
         """What waiting does not cure ends the start, with the server's reason."""
-        for changes, reason in (({"dbname": "no_such_db"}, "no_such_db"), ({"user": "no_such_role"}, "no_such_role")):
-            error = await self.assertFailure(Deferred.fromCoroutine(self.open(**changes)), DatabaseUnavailable)
+        for changes, reason in (
+            ({"dbname": "no_such_db"}, "no_such_db"),
+            ({"user": "no_such_role"}, "no_such_role"),
+        ):
+            error = await self.assertFailure(
+                Deferred.fromCoroutine(self.open(**changes)), DatabaseUnavailable
+            )
             self.assertIn(reason, str(error))
 
     async def test_start_waits(self) -> None:
@@ -127,7 +136,9 @@ class DatabaseTests(TestCase):
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
             database = Database(
-                {"host": "127.0.0.1", "port": str(unused.getsockname()[1]), "dbname": "x"}, reactor, display="here"
+                {"host": "127.0.0.1", "port": str(unused.getsockname()[1]), "dbname": "x"},
+                reactor,
+                display="here",
             )
             with capturedLogs() as events:
                 opening = Deferred.fromCoroutine(database.open())

@@ -13,8 +13,9 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import TestCase
 
 from slayq_tw import conninfo
+from slayq_tw.configcheck import HousekeepingConfig
 from slayq_tw.database import Database
-from slayq_tw.housekeeping import Housekeeping, HousekeepingConfig, HousekeepingService, Swept
+from slayq_tw.housekeeping import Housekeeping, HousekeepingService, Swept
 from slayq_tw.sqlfiles import named_queries
 from tests.postgres import migrated_database
 

@@ -8,9 +8,10 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import TestCase
 
+from slayq_tw.configcheck import CRON_IDENTIFIER
 from slayq_tw.conninfo import parse
 from slayq_tw.database import Database
-from slayq_tw.jobs import CRON_IDENTIFIER, Failure, Job, JobStore
+from slayq_tw.jobs import Failure, Job, JobStore
 from tests.postgres import migrated_database
 
 
@@ -76,7 +77,16 @@ class ClaimTests(JobStoreTestCase):
         ((updated,),) = self.sql("SELECT updated_at FROM graphile_worker._private_jobs WHERE id = %s", number)
         job = await self.claim_one()
         self.assertEqual(
-            (job.id, job.identifier, job.payload, job.attempts, job.max_attempts, job.key, job.priority, job.lane),
+            (
+                job.id,
+                job.identifier,
+                job.payload,
+                job.attempts,
+                job.max_attempts,
+                job.key,
+                job.priority,
+                job.lane,
+            ),
             (number, "mail", '{"b" : 1,  "a":2}', 1, 7, "k", 3, None),
         )
         self.assertEqual(
@@ -151,7 +161,9 @@ class ClaimTests(JobStoreTestCase):
     async def test_side_by_side(self) -> None:
         """Several workers claiming at once never get the same job, nor two jobs of one lane."""
         self.sql("SELECT graphile_worker.add_job('mail') FROM generate_series(1, 150)")
-        self.sql("SELECT graphile_worker.add_job('mail', queue_name => 'l' || n %% 5) FROM generate_series(1, 50) AS n")
+        self.sql(
+            "SELECT graphile_worker.add_job('mail', queue_name => 'l' || n %% 5) FROM generate_series(1, 50) AS n"
+        )
         stores = [await self.a_store() for _ in range(4)]
 
         async def take_all(store: JobStore) -> list[Job]:
@@ -160,7 +172,8 @@ class ClaimTests(JobStoreTestCase):
                 taken += jobs
             return taken
 
-        taken = sum(await gatherResults([Deferred.fromCoroutine(take_all(store)) for store in stores]), [])
+        of_each = await gatherResults([Deferred.fromCoroutine(take_all(store)) for store in stores])
+        taken = [job for jobs in of_each for job in jobs]
         self.assertEqual(len({job.id for job in taken}), len(taken))
         lanes = [job.lane for job in taken if job.lane is not None]
         self.assertEqual(len(set(lanes)), len(lanes))
@@ -256,7 +269,8 @@ class FailTests(JobStoreTestCase):
             job = await self.claim_one()
             self.assertEqual(await self.store.fail([Failure(job, "went wrong")]), {number: False})
             row = self.row(
-                number, "attempts, locked_at, locked_by, last_error, extract(epoch FROM run_at - now())::float8"
+                number,
+                "attempts, locked_at, locked_by, last_error, extract(epoch FROM run_at - now())::float8",
             )
             assert row is not None
             self.assertEqual(row[:4], (attempts + 1, None, None, "went wrong"))
@@ -281,7 +295,8 @@ class FailTests(JobStoreTestCase):
         last, final = self.add(max_attempts=1), self.add()
         ((one, two),) = await self.store.claim([(("mail",), 2)])
         self.assertEqual(
-            await self.store.fail([Failure(one, "no"), Failure(two, "never", final=True)]), {last: True, final: True}
+            await self.store.fail([Failure(one, "no"), Failure(two, "never", final=True)]),
+            {last: True, final: True},
         )
         for number in (last, final):
             self.assertEqual(
@@ -314,7 +329,9 @@ class ReleaseTests(JobStoreTestCase):
         self.add(queue_name="lane")
         job = await self.claim_one()
         self.assertEqual(await self.store.release([job]), {job.id})
-        self.assertEqual(self.row(job.id, "attempts, locked_by, locked_at, run_at"), (0, None, None, job.run_at))
+        self.assertEqual(
+            self.row(job.id, "attempts, locked_by, locked_at, run_at"), (0, None, None, job.run_at)
+        )
         self.assertIsNone(self.lane_holder("lane"))
 
     async def test_superseded(self) -> None:
@@ -323,7 +340,9 @@ class ReleaseTests(JobStoreTestCase):
         job = await self.claim_one()
         successor = self.add(job_key="k")
         self.assertEqual(await self.store.release([job]), {job.id})
-        self.assertEqual(self.row(job.id, "is_available, locked_by, attempts = max_attempts"), (False, None, True))
+        self.assertEqual(
+            self.row(job.id, "is_available, locked_by, attempts = max_attempts"), (False, None, True)
+        )
         self.assertEqual(await self.claimed_ids((("mail",), 9)), [[successor]])
 
     async def test_superseded_keyless(self) -> None:
@@ -359,7 +378,9 @@ class ReleaseTests(JobStoreTestCase):
         self.assertEqual(self.row(lost, "attempts, locked_by, is_available"), (0, None, True))
         self.assertEqual(self.row(held, "attempts, locked_by"), (1, self.store.worker))
         self.assertEqual(self.row(foreign, "attempts, locked_by"), (1, other.worker))
-        self.assertEqual((self.lane_holder("lane"), self.lane_holder("other lane")), (None, self.store.worker))
+        self.assertEqual(
+            (self.lane_holder("lane"), self.lane_holder("other lane")), (None, self.store.worker)
+        )
 
     async def test_superseded_stray(self) -> None:
         """A lost claim whose key was re-added meanwhile is unlocked and stays exhausted."""
@@ -381,7 +402,10 @@ class CronTests(JobStoreTestCase):
         earlier = datetime.fromisoformat("2026-11-24T11:59:00+00:00")
         other = await self.a_store()
         results = await gatherResults(
-            [Deferred.fromCoroutine(store.schedule_tick(minute, '{"n":1}', None)) for store in (self.store, other)]
+            [
+                Deferred.fromCoroutine(store.schedule_tick(minute, '{"n":1}', None))
+                for store in (self.store, other)
+            ]
         )
         self.assertEqual(sorted(added for added, _ in results), [False, True])
         self.assertEqual(await self.store.schedule_tick(earlier, '{"n":2}', None), (False, minute))

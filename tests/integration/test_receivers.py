@@ -1,0 +1,189 @@
+"""`slayq_tw.delivery` over real sockets: receivers that misbehave."""
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.protocol import Factory, Protocol
+from twisted.trial.unittest import TestCase
+
+from slayq_tw.delivery import MAX_ANSWER, Answer, WebhookSender
+from slayq_tw.errors import DeliveryError
+from slayq_tw.webclient import AnyNameEndpoint, EndpointFactory, make_http_client
+
+HEAD = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
+
+
+class Rude(Protocol):
+    """Answers each request with what the test says."""
+
+    def connectionMade(self) -> None:
+        self.factory.met.append(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        self.factory.answer(self.transport)
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self.factory.left.callback(None)
+        self.factory.left = Deferred()
+
+
+class ReceiverTests(TestCase):
+    """Whatever a receiver does, a delivery ends, and says what happened."""
+
+    def listen(self, answer: Callable[[Any], object]) -> int:
+        self.server: Any = Factory.forProtocol(Rude)
+        self.server.answer = answer
+        self.server.met = []
+        self.server.left = Deferred()
+        port = reactor.listenTCP(0, self.server, interface="127.0.0.1")  # type: ignore[attr-defined]
+        self.addCleanup(port.stopListening)
+        return int(port.getHost().port)
+
+    def send(self, url: str, timeout: float = 30.0) -> "Deferred[Answer]":
+        sender = WebhookSender(make_http_client(reactor, 1), reactor, b"secret")
+        return Deferred.fromCoroutine(sender.send(url, lambda: b'{"a":1}', timeout))
+
+    async def refusal(self, answer: Callable[[Any], object], timeout: float = 30.0) -> str:
+        """The error of a delivery to such a receiver, without the URL."""
+        url = f"http://127.0.0.1:{self.listen(answer)}/hook"
+        error = await self.assertFailure(self.send(url, timeout), DeliveryError)
+        await self.gone()
+        return str(error).removeprefix(f"POST {url}: ")
+
+    async def gone(self) -> None:
+        """Wait until no connection is open."""
+        while any(protocol.transport.connected for protocol in self.server.met):
+            await self.server.left
+
+    async def test_answered(self) -> None:
+        """An ordinary answer."""
+        port = self.listen(lambda transport: transport.write(HEAD + b"Content-Length: 2\r\n\r\nok"))
+        answer = await self.send(f"http://localhost:{port}/")
+        await self.gone()
+        self.assertEqual((answer.status, answer.reason, answer.excerpt), (200, "OK", "ok"))
+
+    async def test_refused(self) -> None:
+        """Nobody listens."""
+        error = await self.assertFailure(self.send("http://127.0.0.1:9/hook?token=secret"), DeliveryError)
+        self.assertIn("POST http://127.0.0.1:9/hook: Connection was refused", str(error))
+
+    async def test_no_such_host(self) -> None:
+        """A name without an address."""
+        error = await self.assertFailure(self.send("http://nowhere.invalid/hook"), DeliveryError)
+        self.assertEqual(str(error), "POST http://nowhere.invalid/hook: the host name has no address")
+
+    async def test_hangs_up(self) -> None:
+        """The connection is closed without an answer, or in the middle of one."""
+        self.assertTrue(await self.refusal(lambda transport: transport.loseConnection()))
+        self.assertTrue(await self.refusal(lambda transport: transport.abortConnection()))
+
+        def in_the_middle(transport: Any) -> None:
+            transport.write(HEAD + b"Content-Length: 100\r\n\r\nso far")
+            transport.loseConnection()
+
+        self.assertTrue(await self.refusal(in_the_middle))
+
+    async def test_garbage(self) -> None:
+        """What is no HTTP is a failure that says so."""
+        self.assertIn("Error", await self.refusal(lambda t: t.write(b"SSH-2.0-OpenSSH_9.2\r\n\r\n\r\n")))
+
+    async def test_endless_answer(self) -> None:
+        """An answer's body is read to a bound; the rest is not waited for."""
+
+        def pour(transport: Any) -> None:
+            transport.write(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+            chunk = b"10000\r\n" + b"x" * 65536 + b"\r\n"
+            for _ in range(2 + MAX_ANSWER // 65536):
+                transport.write(chunk)
+
+        answer = await self.send(f"http://127.0.0.1:{self.listen(pour)}/")
+        await self.gone()
+        self.assertEqual(answer.status, 200)
+
+    async def test_silence(self) -> None:
+        """A receiver that does not answer, or stalls, is given up, and its connection closed."""
+        self.assertEqual(await self.refusal(lambda t: None, 0.2), "no answer within 0.2 s")
+        stalled = await self.refusal(lambda t: t.write(HEAD + b"Content-Length: 5\r\n\r\na"), 0.2)
+        self.assertEqual(stalled, "no answer within 0.2 s")
+
+    async def test_cancelled(self) -> None:
+        """A delivery that is cut off is cancelled, not failed, and its connection closed."""
+        asked: Deferred[None] = Deferred()
+        sending = self.send(f"http://127.0.0.1:{self.listen(lambda t: asked.callback(None))}/")
+        await asked
+        sending.cancel()
+        await self.assertFailure(sending, CancelledError)
+        await self.gone()
+
+    async def test_not_tls(self) -> None:
+        """A receiver that does not speak TLS fails the delivery with TLS's reason."""
+        port = self.listen(lambda transport: transport.write(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
+        error = await self.assertFailure(self.send(f"https://localhost:{port}/"), DeliveryError)
+        await self.gone()
+        self.assertIn("Error", str(error))
+
+
+class NamesTests(TestCase):
+    """Host names as Docker's networks have them."""
+
+    async def test_underscore(self) -> None:
+        """A name with an underscore is resolved and connected to."""
+
+        class Resolver:
+            """The reactor, whose resolver knows one name."""
+
+            nameResolver: Any
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(reactor, name)
+
+            def resolveHostName(self, receiver: Any, name: str, *more: Any, **named: Any) -> Any:
+                if name != "my_app":
+                    real: Any = reactor
+                    return real.nameResolver.resolveHostName(receiver, name, *more, **named)
+                receiver.addressResolved(IPv4Address("TCP", "127.0.0.1", 0))
+                receiver.resolutionComplete()
+                return None
+
+        resolver = Resolver()
+        resolver.nameResolver = resolver
+        met: Deferred[None] = Deferred()
+
+        class Greeter(Protocol):
+            def connectionMade(self) -> None:
+                self.transport.loseConnection()
+                met.callback(None)
+
+        gone: Deferred[None] = Deferred()
+
+        class Caller(Protocol):
+            def connectionLost(self, reason: Any = None) -> None:
+                gone.callback(None)
+
+        port = reactor.listenTCP(0, Factory.forProtocol(Greeter), interface="127.0.0.1")  # type: ignore[attr-defined]
+        self.addCleanup(port.stopListening)
+        endpoint = AnyNameEndpoint(resolver, "my_app", port.getHost().port)
+        await endpoint.connect(Factory.forProtocol(Caller))
+        await met
+        await gone
+
+    def test_which_endpoint(self) -> None:
+        """Only such names over plain http get an endpoint of ours."""
+        from twisted.web.client import URI
+
+        factory = EndpointFactory(reactor)
+        kinds = [
+            type(factory.endpointForURI(URI.fromBytes(url))).__name__
+            for url in (
+                b"http://my_app:3000/",
+                b"http://app.test/",
+                b"https://app.test/",
+                b"http://[::1]:80/",
+            )
+        ]
+        self.assertEqual(
+            kinds, ["AnyNameEndpoint", "HostnameEndpoint", "_WrapperEndpoint", "HostnameEndpoint"]
+        )
