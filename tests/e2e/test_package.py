@@ -124,6 +124,7 @@ class PackageTests(SynchronousTestCase):
             names = {name for name in archive.namelist() if ".dist-info/" not in name}
             sql = {name: archive.read(name) for name in names if name.endswith(".sql")}
         expected = self.files("slayq_tw/**/*.py", "twisted/plugins/slayq_plugin.py", "slayq_tw/py.typed")
+        expected.add("slayq_tw/dev/slay-config.json")
         expected |= {f"slayq_tw/{name}" for name in self.files("sql/*/*.sql")}
         self.assertEqual(names, expected)
         self.assertNotIn("twisted/__init__.py", names)
