@@ -37,5 +37,17 @@ class MigrationError(DatabaseError):
     """The schema cannot be brought up to date by this program."""
 
 
+class SchemaTooOld(MigrationError):
+    """The job schema is at a revision that is not upgraded here, or only when that is asked for.
+
+    Attributes:
+        revision: which one.
+    """
+
+    def __init__(self, message: str, revision: int) -> None:
+        super().__init__(message)
+        self.revision = revision
+
+
 class SchemaTooNew(MigrationError):
     """The job schema is at a breaking revision that this program does not know: exit status 57."""

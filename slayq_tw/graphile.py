@@ -5,7 +5,7 @@ Source: graphile-worker.md, sections 2.2 (texts of the refusals), 2.4 and 2.7.
 
 from dataclasses import dataclass
 
-from slayq_tw.errors import MigrationError, SchemaTooNew
+from slayq_tw.errors import SchemaTooNew, SchemaTooOld
 
 REVISION = 20
 """The revision that this program creates and knows."""
@@ -43,21 +43,23 @@ def plan(revision: int | None, breaking: int | None = None, *, upgrade_old: bool
 
     Raises:
         SchemaTooNew: a breaking revision beyond what this program knows.
-        MigrationError: a revision that this program does not upgrade, or only when it is asked to.
+        SchemaTooOld: a revision that this program does not upgrade, or only when it is asked to.
     """
     if not revision:
         return Plan(("create.sql", "view.sql", "functions.sql"), tuple(range(1, REVISION + 1)))
     if revision > REVISION:
         return _newer(revision, breaking or 0)
     if revision < OLDEST_UPGRADABLE:
-        raise MigrationError(
+        raise SchemaTooOld(
             f"the job schema graphile_worker is at revision {revision}, which is too old to be upgraded here: "
-            "start Graphile Worker 0.16 once on this database (graphile-worker --schema-only), then this program"
+            "start Graphile Worker 0.16 once on this database (graphile-worker --schema-only), then this program",
+            revision,
         )
     if revision < OLDEST_ONLINE and not upgrade_old:
-        raise MigrationError(
+        raise SchemaTooOld(
             f"the job schema graphile_worker is at revision {revision}: upgrading it renames tables under every "
-            "running worker. Stop all workers, then start this program once with --upgrade-old-schema"
+            "running worker. Stop all workers, then start this program once with --upgrade-old-schema",
+            revision,
         )
     return Plan(
         _upgrade(revision), tuple(range(revision + 1, REVISION + 1)), offline=revision < OLDEST_ONLINE

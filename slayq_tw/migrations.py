@@ -2,14 +2,15 @@
 
 import json
 import random
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from slayq_tw.database import Cursor, Database
-from slayq_tw.errors import DatabaseError, DatabaseUnavailable, MigrationError
+from slayq_tw.errors import DatabaseError, DatabaseUnavailable, MigrationError, SchemaTooOld
 from slayq_tw.graphile import BREAKING, Plan, plan
 from slayq_tw.sqlfiles import Migration, migration_files, named_queries, script
 
@@ -27,6 +28,7 @@ ATTEMPTS = 20
 _SOMEBODY_ELSE = frozenset({"23505", "42P06", "42P07", "42710"})
 """Codes of objects and rows that have just appeared: a Node migrator, which does not know our lock, was faster."""
 _log = Logger()
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +74,10 @@ async def migrate(database: Database, clock: Any, *, upgrade_old: bool = False) 
     return MigrationReport(tuple(applied), adopted)
 
 
-async def _step(database: Database, what: str, work: Any) -> Any:
+async def _step(database: Database, what: str, work: Callable[[Cursor], Awaitable[T]]) -> T:
     """Run one migration's transaction under the lock; a missing privilege becomes an error that says what to grant."""
 
-    async def locked(cursor: Cursor) -> Any:
+    async def locked(cursor: Cursor) -> T:
         await cursor.execute(_sql("lock"), {"lock": MIGRATION_LOCK})
         return await work(cursor)
 
@@ -92,20 +94,29 @@ async def _step(database: Database, what: str, work: Any) -> Any:
         ) from error
 
 
-async def _patiently(clock: Any, install: Any) -> Any:
-    """Go round again when somebody else turns out to have installed the same thing meanwhile."""
-    for attempt in range(ATTEMPTS):
+async def _patiently(clock: Any, install: Callable[[], Awaitable[T]]) -> T:
+    """Go round again when a Node worker turns out to be installing meanwhile.
+
+    It commits each of its migrations, so a schema that looks too old may just be on its way; one that stands still
+    is what it looks like.
+    """
+    seen_revision = None
+    for _ in range(ATTEMPTS):
         try:
             return await install()
         except DatabaseUnavailable:
             raise
-        except DatabaseError as error:
-            if error.sqlstate not in _SOMEBODY_ELSE or attempt == ATTEMPTS - 1:
+        except SchemaTooOld as error:
+            if error.revision == seen_revision:
                 raise
-            _log.info("{event}: somebody else installs the job schema too ({reason})", event="migration_collided",
-                      reason=str(error))  # fmt: skip
+            seen_revision, reason = error.revision, f"revision {error.revision} for the moment"
+        except DatabaseError as error:
+            if error.sqlstate not in _SOMEBODY_ELSE:
+                raise
+            reason = str(error)
+        _log.info("{event}: {reason}; looking again", event="migration_collided", reason=reason)
         await deferLater(clock, random.uniform(0.4, 0.6))
-    raise AssertionError("unreachable")
+    return await install()
 
 
 async def _job_schema(database: Database, upgrade_old: bool) -> tuple[int, ...]:
@@ -121,8 +132,7 @@ async def _job_schema(database: Database, upgrade_old: bool) -> tuple[int, ...]:
         await _carry_out(cursor, todo)
         return todo.rows
 
-    revisions: tuple[int, ...] = await _step(database, "schema graphile_worker", work)
-    return revisions
+    return await _step(database, "schema graphile_worker", work)
 
 
 async def _revision(cursor: Cursor) -> tuple[int | None, int | None]:

@@ -1,7 +1,5 @@
 """`slayq_tw.migrations` on a real Postgres."""
 
-import re
-import subprocess
 from typing import Any
 
 import psycopg2
@@ -151,20 +149,3 @@ class MigrationTests(TestCase):
             [notice.payload for notice in listener.notifies],
             [f'{{"migrationNumber":{number},"breaking":false}}' for number in (20, 19, 20)],
         )
-
-
-def schema_of(url: str, pg_dump: str) -> list[str]:
-    """The job schema as pg_dump writes it, without function bodies, indexes of ours and comments."""
-    text = subprocess.run(
-        [pg_dump, "--schema-only", "--schema=graphile_worker", url],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    text = re.sub(r"AS (\$\w*\$).*?\1;", "AS BODY;", text, flags=re.DOTALL)
-    text = re.sub(r"CREATE INDEX slayq_.*?;\n", "", text, flags=re.DOTALL)
-    return [
-        line
-        for line in text.splitlines()
-        if line and not line.startswith(("--", "\\restrict", "\\unrestrict"))
-    ]
