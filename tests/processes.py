@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
@@ -132,6 +132,14 @@ class Child:
         except ProcessExitedAlready:
             pass
         return self.output.when(lambda: self.output.ended is not None)
+
+
+async def until_any(children: Sequence[Child], happened: Callable[[], bool], what: str) -> None:
+    """Wait for a condition on the output of several processes."""
+    waiting = [Deferred.fromCoroutine(child.until(happened, what)) for child in children]
+    await DeferredList(waiting, fireOnOneCallback=True, fireOnOneErrback=True, consumeErrors=True)
+    for one in waiting:
+        one.cancel()
 
 
 class NodeReceiver(Child):

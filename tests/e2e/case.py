@@ -44,7 +44,7 @@ class EndToEndCase(TestCase):
         connection = psycopg2.connect(self.url)
         try:
             with connection, connection.cursor() as cursor:
-                cursor.execute(statement, parameters)
+                cursor.execute(statement, parameters or None)
                 return cursor.fetchall() if cursor.description else []
         finally:
             connection.close()

@@ -2,7 +2,7 @@
 // Nothing but Node's own modules. The secret comes in SLAY_Q_WORKER_SECRET.
 //
 // Prints {"port": …} when it listens, then one JSON line for each request as it arrives and one as it is answered:
-//   {"type": "begin" | "end", "path", "verified", "fresh", "concurrent", "body"}
+//   {"type": "begin" | "end", "path", "verified", "fresh", "concurrent", "body", "at"}
 //
 // What it answers depends on the path:
 //   /ok              200
@@ -18,7 +18,7 @@ const keys = ["job_key", "retry", "time", "event", "data", "cache"];
 const failed = new Set();
 let concurrent = 0;
 
-const say = (line) => process.stdout.write(JSON.stringify(line) + "\n");
+const say = (line) => process.stdout.write(JSON.stringify({ ...line, at: Date.now() }) + "\n");
 
 function verified(body, signature) {
   const document = {};
