@@ -95,7 +95,7 @@ class CronServiceTests(SynchronousTestCase):
         self.assertEqual(self.row.ticks, [minutes(n) for n in range(1, 6)])
 
     def test_outage(self) -> None:
-        """A tick that could not be added is tried again every second while its minute lasts."""
+        """A tick that could not be added is tried again every second while its minute lasts (item 70)."""
         self.row.away = True
         self.run_for(33)
         self.row.away = False
@@ -106,7 +106,7 @@ class CronServiceTests(SynchronousTestCase):
         self.assertEqual(self.row.ticks, [minutes(1), minutes(2)])
 
     def test_clock_stepped_back(self) -> None:
-        """Minutes that come again are not ticked again; then it goes on."""
+        """Minutes that come again are not ticked again; then it goes on (item 69)."""
         self.run_for(150)
         self.assertEqual(self.row.ticks, [minutes(1), minutes(2), minutes(3)])
         self.offset -= 120

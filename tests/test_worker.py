@@ -170,6 +170,6 @@ class StorableTests(SynchronousTestCase):
     """What Postgres can hold."""
 
     def test_storable(self) -> None:
-        """NUL and half surrogates are replaced, lines joined, and the length is bounded."""
+        """NUL and half surrogates are replaced, lines joined, and the length is bounded (item 57)."""
         self.assertEqual(storable("a\0b\nc\ud800"), "a\ufffdb c?")
         self.assertEqual(len(storable("x" * 5000)), MAX_ERROR)

@@ -52,6 +52,49 @@ class DeliveryTests(EndToEndCase):
         await self.receiver.wait_for(12)
         self.assertEqual({record["concurrent"] for record in self.receiver.seen("begin")}, {1})
 
+    async def test_without_notices(self) -> None:
+        """Jobs that nobody announces are found within the poll interval (items 43, 61)."""
+        await self.receiver.ready()
+        daemon = self.daemon()
+        await daemon.ready()
+        self.sql(
+            "INSERT INTO graphile_worker._private_jobs (task_id, payload) SELECT id, %s::json"
+            " FROM graphile_worker._private_tasks WHERE identifier = 'mail'",
+            f'{{"url":"{self.receiver.url}/ok","retry":0,"event":"e"}}',
+        )
+        ((added,),) = self.sql("SELECT extract(epoch FROM created_at)::float8 FROM graphile_worker.jobs")
+        (seen,) = await self.receiver.wait_for(1)
+        self.assertLess(seen["at"] / 1000 - added, 1.5)
+
+    async def test_lane_is_quick(self) -> None:
+        """Thirty jobs of one lane do not wait for polls between them (item 46)."""
+        await self.receiver.ready()
+        daemon = self.daemon()
+        await daemon.ready()
+        for n in range(30):
+            self.send("mail", "/ok", n=n, queue_name="lane")
+        records = await self.receiver.wait_for(30)
+        self.assertLess(records[-1]["at"] - records[0]["at"], 10_000)
+        self.assertEqual([record["body"]["data"]["n"] for record in records], list(range(30)))
+
+    async def test_killed(self) -> None:
+        """After kill -9 a job stays locked; force_unlock_workers makes it run (item 56)."""
+        await self.receiver.ready()
+        daemon = self.daemon()
+        await daemon.ready()
+        self.send("mail", "/hang", n=1)
+        await self.receiver.wait_for(1, "begin")
+        self.assertEqual(await daemon.stop("KILL"), -9)
+        ((pool, attempts),) = self.jobs("locked_by, attempts")
+        self.assertEqual(attempts, 1)
+        self.sql(
+            "UPDATE graphile_worker._private_jobs SET payload = replace(payload::text, 'hang', 'ok')::json"
+        )
+        self.sql("SELECT graphile_worker.force_unlock_workers(ARRAY[%s])", pool)
+        await self.daemon().ready()
+        _, again = await self.receiver.wait_for(2, "begin")
+        self.assertEqual(again["body"]["retry"], 2)
+
     async def test_failing_receiver(self) -> None:
         """A refused event comes again with the next attempt's number."""
         await self.receiver.ready()

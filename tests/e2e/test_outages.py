@@ -37,7 +37,7 @@ class OutageTests(EndToEndCase):
         self.assertEqual(self.jobs(), [])
 
     async def test_cut_again_and_again(self) -> None:
-        """Connections that are cut under load lose nothing and double nothing: lost claims are handed back."""
+        """Connections that are cut under load lose nothing and double nothing: lost claims are handed back (item 62)."""
         await self.receiver.ready()
         daemon = self.daemon(SLAY_Q_DATABASE_URL=self.proxied_url)
         await daemon.ready()

@@ -63,7 +63,7 @@ class StartTests(EndToEndCase):
         self.assertIn("no_such_role", output)
 
     async def test_schema_too_new(self) -> None:
-        """A breaking revision beyond what is known is refused with 57."""
+        """A breaking revision beyond what is known is refused with 57, and ends who runs (item 59)."""
         first = self.daemon()
         await first.ready()
         self.sql("INSERT INTO graphile_worker.migrations (id, breaking) VALUES (21, true)")

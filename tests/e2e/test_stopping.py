@@ -7,7 +7,7 @@ class StoppingTests(EndToEndCase):
     """It ends with 0, and what it could not finish is handed back uncounted."""
 
     async def test_finishes_what_is_under_way(self) -> None:
-        """SIGTERM during a delivery: it finishes, its result is written, nothing new is claimed, status 0."""
+        """SIGTERM during a delivery: it finishes, its result is written, nothing new is claimed, status 0 (item 55)."""
         await self.receiver.ready()
         daemon = self.daemon()
         await daemon.ready()

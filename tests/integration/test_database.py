@@ -166,7 +166,8 @@ class ListenerTests(TestCase):
     """Announcements, and what was missed."""
 
     async def test_listens_again(self) -> None:
-        """After its connection was lost it listens again, and says so: something may have been missed."""
+        """After its connection was lost it listens again, and says so: something may be missed; removals are no news
+        (item 60)."""
         url = empty_database(self)
         parameters, _ = parse(url)
         told: list[object] = []

@@ -102,6 +102,20 @@ class FreshSchemaTests(NodeSchemaTestCase):
             await worker.stop()
         self.assertEqual(self.sql("SELECT * FROM graphile_worker.migrations ORDER BY id"), before)
 
+    async def test_breaking_marker(self) -> None:
+        """Had we recorded 19 as breaking, as 0.17 does, 0.16.6 would refuse to start (item 4)."""
+        await self.migrate()
+        self.sql("UPDATE graphile_worker.migrations SET breaking = true WHERE id = 19")
+        error = await self.assertFailure(self.failing_node("0.16.6"), AssertionError)
+        self.assertIn(
+            "Database is using Graphile Worker schema revision 20 which includes breaking migration 19, but the "
+            "currently running worker only supports up to revision 18.",
+            str(error),
+        )
+
+    def failing_node(self, release: str) -> "Deferred[None]":
+        return Deferred.fromCoroutine(self.node_makes(release))
+
     async def test_installing_at_the_same_moment(self) -> None:
         """A race with 0.18.0's installation ends with both content, and one schema (item 9)."""
         node = self.node_makes("0.18.0")
