@@ -26,12 +26,11 @@ from twisted.web.client import (
     ResponseFailed,
 )
 from twisted.web.http import PotentialDataLoss
-from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
+from slayq_tw.document import LateDocument, SignedHeaders
 from slayq_tw.errors import DeliveryError
 from slayq_tw.retry import Outcome, outcome_for
-from slayq_tw.signing import sign
 from slayq_tw.webclient import USER_AGENT
 from slayq_tw.weburl import check_web_url, credentials, display_url, encoded
 
@@ -99,7 +98,7 @@ class WebhookSender:
 
         Args:
             url: absolute http or https URL, checked.
-            body: makes the document; called as late as possible, because it carries the time.
+            body: makes the document; called when the request is written, because it carries the time.
             timeout: seconds for everything, redirects and the answer's body included.
 
         Raises:
@@ -126,7 +125,7 @@ class WebhookSender:
                 timer.cancel()
 
     async def _follow(self, url: str, body: Callable[[], bytes]) -> Answer:
-        document = body()
+        document = LateDocument(body, self._secret)
         for _ in range(MAX_REDIRECTS + 1):
             answer = await self._post(url, document)
             if outcome_for(answer.status) is not Outcome.REDIRECT or answer.location is None:
@@ -137,13 +136,9 @@ class WebhookSender:
             url = target
         raise DeliveryError(f"POST {display_url(url)}: more than {MAX_REDIRECTS} redirects")
 
-    async def _post(self, url: str, document: bytes) -> Answer:
-        headers = Headers(
-            {
-                "Content-Type": ["application/json"],
-                "X-SlayQ-Signature": [sign(document, self._secret)],
-                "User-Agent": [USER_AGENT],
-            }
+    async def _post(self, url: str, document: LateDocument) -> Answer:
+        headers = SignedHeaders(
+            document, {b"Content-Type": [b"application/json"], b"User-Agent": [USER_AGENT.encode("ascii")]}
         )
         try:
             response = await self._client.request(

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from treq.testing import StubTreq
+from treq.client import HTTPClient
+from treq.testing import RequestTraversalAgent
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -57,8 +58,8 @@ class WebhookSenderTests(SynchronousTestCase):
     ) -> "Deferred[Answer]":
         self.clock = Clock()
         self.receiver = Receiver(answer)
-        self.client = StubTreq(self.receiver)
-        sender = WebhookSender(self.client, self.clock, SECRET)
+        self.network = RequestTraversalAgent(self.receiver)
+        sender = WebhookSender(HTTPClient(self.network), self.clock, SECRET)
         self.bodies = 0
 
         def body() -> bytes:
@@ -66,7 +67,7 @@ class WebhookSenderTests(SynchronousTestCase):
             return BODY
 
         sending = Deferred.fromCoroutine(sender.send(url, body, 30.0))
-        self.client.flush()
+        self.network.flush()
         self.addCleanup(lambda: self.assertEqual(self.clock.getDelayedCalls(), []))
         return sending
 
@@ -118,7 +119,7 @@ class WebhookSenderTests(SynchronousTestCase):
 
         sending = self.send(answer, "http://app.test/hook")
         for _ in range(3):
-            self.client.flush()
+            self.network.flush()
         self.assertEqual(self.successResultOf(sending).status, 204)
         first, second = self.receiver.requests
         self.assertEqual((first[0], second[0]), ("/hook", "/moved"))
@@ -129,7 +130,7 @@ class WebhookSenderTests(SynchronousTestCase):
         """A fourth redirect is a failure."""
         sending = self.send(answering(307, location="/again"))
         for _ in range(6):
-            self.client.flush()
+            self.network.flush()
         self.assertIn("more than 3 redirects", str(self.failureResultOf(sending, DeliveryError).value))
         self.assertEqual(len(self.receiver.requests), 4)
 
@@ -156,7 +157,7 @@ class WebhookSenderTests(SynchronousTestCase):
             return NOT_DONE_YET
 
         sending = self.send(answer)
-        self.client.flush()
+        self.network.flush()
         self.assertNoResult(sending)
         self.clock.advance(30.0)
         self.failureResultOf(sending, DeliveryError)

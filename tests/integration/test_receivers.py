@@ -170,6 +170,49 @@ class NamesTests(TestCase):
         await met
         await gone
 
+    async def test_document_is_made_late(self) -> None:
+        """The document, with its time, is made when the connection stands: resolving may have taken long."""
+
+        class SlowResolver:
+            """The reactor, whose resolver waits for the test."""
+
+            def __init__(self) -> None:
+                self.asked: Deferred[Any] = Deferred()
+                self.nameResolver = self
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(reactor, name)
+
+            def resolveHostName(self, receiver: Any, name: str, *more: Any, **named: Any) -> Any:
+                if name != "my_app":
+                    real: Any = reactor
+                    return real.nameResolver.resolveHostName(receiver, name, *more, **named)
+                self.asked.callback(receiver)
+                return None
+
+        class Closing(Protocol):
+            def dataReceived(self, data: bytes) -> None:
+                self.transport.write(HEAD + b"Content-Length: 0\r\n\r\n")
+                self.transport.loseConnection()
+
+        port = reactor.listenTCP(0, Factory.forProtocol(Closing), interface="127.0.0.1")  # type: ignore[attr-defined]
+        self.addCleanup(port.stopListening)
+        resolver = SlowResolver()
+        made = []
+
+        def make() -> bytes:
+            made.append(None)
+            return b"{}"
+
+        sender = WebhookSender(make_http_client(resolver, 1), reactor, b"secret")
+        sending = Deferred.fromCoroutine(sender.send(f"http://my_app:{port.getHost().port}/", make, 30.0))
+        receiver = await resolver.asked
+        self.assertEqual(made, [])
+        receiver.addressResolved(IPv4Address("TCP", "127.0.0.1", 0))
+        receiver.resolutionComplete()
+        self.assertEqual((await sending).status, 200)
+        self.assertEqual(made, [None])
+
     def test_which_endpoint(self) -> None:
         """Only such names over plain http get an endpoint of ours."""
         from twisted.web.client import URI

@@ -1,0 +1,85 @@
+"""A request's document, made and signed at the moment it is written.
+
+It carries the time, and receivers refuse one older than 15 s: made any earlier, it would grow old while the host is
+resolved and the connection comes up. Twisted asks for a request's length, headers and body only when it writes them.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IConsumer
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IBodyProducer
+from zope.interface import implementer
+
+from slayq_tw.signing import sign
+
+SIGNATURE = b"X-SlayQ-Signature"
+
+
+@implementer(IBodyProducer)
+class LateDocument:
+    """The body of a request. Made once, so that a redirect gets the same bytes.
+
+    Args:
+        make: makes the bytes.
+        secret: key of the signature.
+    """
+
+    def __init__(self, make: Callable[[], bytes], secret: bytes) -> None:
+        self._make = make
+        self._secret = secret
+
+    @cached_property
+    def body(self) -> bytes:
+        """The bytes, from now on."""
+        return self._make()
+
+    @property
+    def signature(self) -> bytes:
+        """Of the bytes, as the header's value."""
+        return sign(self.body, self._secret).encode("ascii")
+
+    @property
+    def length(self) -> int:
+        """How many bytes there are."""
+        return len(self.body)
+
+    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
+        """Write the bytes."""
+        consumer.write(self.body)
+        return succeed(None)
+
+    def pauseProducing(self) -> None:
+        """Nothing is left to be paused."""
+
+    def resumeProducing(self) -> None:
+        """Likewise."""
+
+    def stopProducing(self) -> None:
+        """Likewise."""
+
+
+class SignedHeaders(Headers):
+    """Headers that have, when they are written, the signature of a document.
+
+    Args:
+        document: the body that they stand before.
+        headers: the others.
+    """
+
+    def __init__(self, document: LateDocument, headers: dict[bytes, list[bytes]]) -> None:
+        super().__init__(headers)
+        self._document = document
+
+    def copy(self) -> "SignedHeaders":
+        """A copy that belongs to the same document."""
+        return SignedHeaders(
+            self._document, {name: list(values) for name, values in super().getAllRawHeaders()}
+        )
+
+    def getAllRawHeaders(self) -> Iterator[tuple[bytes, Sequence[bytes]]]:
+        """What is written: now the document must be made."""
+        yield from super().getAllRawHeaders()
+        yield SIGNATURE, [self._document.signature]
