@@ -141,7 +141,7 @@ class CanonicalJSONTests(SynchronousTestCase):
         }
         for text, position in positions.items():
             error = self.assertRaises(json.JSONDecodeError, canonical_json, text)
-            self.assertAlmostEqual(error.pos, position, delta=1, msg=repr(text))
+            self.assertApproximates(error.pos, position, 1, repr(text))
 
     def test_depth(self) -> None:
         """1,000 levels pass, arrays and objects alike; 1,001 do not, whatever the recursion limit."""
