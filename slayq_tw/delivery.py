@@ -18,10 +18,8 @@ from twisted.internet.error import (
 )
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web._newclient import RequestNotSent  # exported nowhere
 from twisted.web.client import (
     RequestGenerationFailed,
-    RequestTransmissionFailed,
     ResponseDone,
     ResponseFailed,
 )
@@ -30,6 +28,7 @@ from twisted.web.iweb import IResponse
 
 from slayq_tw.document import LateDocument, SignedHeaders
 from slayq_tw.errors import DeliveryError
+from slayq_tw.http_errors import ExchangeError
 from slayq_tw.retry import Outcome, outcome_for
 from slayq_tw.webclient import USER_AGENT
 from slayq_tw.weburl import check_web_url, credentials, display_url, encoded
@@ -46,10 +45,9 @@ _TRANSPORT_ERRORS = (
     ConnectingCancelledError,
     ConnectionClosed,
     DNSLookupError,
+    ExchangeError,
     OpenSSLError,
     RequestGenerationFailed,
-    RequestNotSent,
-    RequestTransmissionFailed,
     ResponseFailed,
     UnsupportedAddressFamily,
     ValueError,  # a host name that Twisted refuses
@@ -222,6 +220,6 @@ def _described(cause: BaseException | None) -> str:
     if isinstance(cause, DNSLookupError):
         return "the host name has no address"
     text = " ".join(str(cause).split()).rstrip(".")
-    if isinstance(cause, ConnectError | ConnectionClosed | DeliveryError):
+    if isinstance(cause, ConnectError | ConnectionClosed | DeliveryError | ExchangeError):
         return text or type(cause).__name__
     return f"{type(cause).__name__}: {text}" if text else type(cause).__name__

@@ -1,4 +1,4 @@
-"""The process's HTTP client: treq over Twisted's agent, with what deliveries need set."""
+"""The process's HTTP client: treq over an agent that keeps its connections."""
 
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
@@ -9,18 +9,20 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import DNSLookupError
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
-from twisted.web.client import URI, Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
-from twisted.web.iweb import IAgentEndpointFactory
+from twisted.web.client import BrowserLikePolicyForHTTPS, HostnameCachingHTTPSPolicy
 from zope.interface import implementer
 
 from slayq_tw import __version__
+from slayq_tw.agent import KeepAliveAgent
 from slayq_tw.hostaddr import addresses_of
 
 USER_AGENT = f"slayq/{__version__}"
 CONNECT_TIMEOUT = 10.0
-"""Seconds for name resolution, TCP and TLS: less than the 15 s after which receivers call a body stale."""
+"""Seconds for a connection, from the name to the end of the TLS handshake."""
 IDLE_TIMEOUT = 4.0
 """Seconds that an idle connection is kept. Node's servers close theirs after 5 s, and a race loses a request."""
+TLS_CONTEXTS = 100
+"""Host names whose TLS settings are kept; making them reads the system's certificates."""
 
 
 def make_http_client(reactor: Any, connections: int) -> HTTPClient:
@@ -30,18 +32,19 @@ def make_http_client(reactor: Any, connections: int) -> HTTPClient:
         reactor: for sockets and timers.
         connections: kept alive per origin, at most.
     """
-    pool = HTTPConnectionPool(reactor, persistent=True)
-    pool.maxPersistentPerHost = connections
-    pool.cachedConnectionTimeout = IDLE_TIMEOUT  # type: ignore[assignment]
-    pool._factory.noisy = False  # or each connection is two lines in the log
-    agent = Agent.usingEndpointFactory(reactor, EndpointFactory(reactor), pool)
+    agent = KeepAliveAgent(
+        reactor,
+        connections,
+        connect_timeout=CONNECT_TIMEOUT,
+        idle_timeout=IDLE_TIMEOUT,
+        endpoint_for=Endpoints(reactor),
+    )
     no_cookies = IndexableCookieJar(policy=DefaultCookiePolicy(allowed_domains=()))
     return HTTPClient(agent, cookiejar=no_cookies)
 
 
-@implementer(IAgentEndpointFactory)
-class EndpointFactory:
-    """Twisted's own endpoints, and one for the host names that they refuse.
+class Endpoints:
+    """Twisted's own endpoints, and one for the host names that they refuse. TLS is verified as browsers do it.
 
     Args:
         reactor: connects and resolves.
@@ -49,15 +52,15 @@ class EndpointFactory:
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
-        self._tls = BrowserLikePolicyForHTTPS()
+        self._tls = HostnameCachingHTTPSPolicy(BrowserLikePolicyForHTTPS(), cacheSize=TLS_CONTEXTS)
 
-    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        """Where to connect for a URL; TLS is verified as browsers do it."""
-        if b"_" in uri.host and uri.scheme == b"http":
-            return AnyNameEndpoint(self._reactor, uri.host.decode("ascii"), uri.port)
-        endpoint = HostnameEndpoint(self._reactor, uri.host, uri.port, timeout=CONNECT_TIMEOUT)
-        if uri.scheme == b"https":
-            return wrapClientTLS(self._tls.creatorForNetloc(uri.host, uri.port), endpoint)
+    def __call__(self, scheme: str, host: str, port: int) -> IStreamClientEndpoint:
+        """Where to connect."""
+        if "_" in host and scheme == "http":
+            return AnyNameEndpoint(self._reactor, host, port)
+        endpoint = HostnameEndpoint(self._reactor, host, port, timeout=CONNECT_TIMEOUT)
+        if scheme == "https":
+            return wrapClientTLS(self._tls.creatorForNetloc(host.encode("ascii"), port), endpoint)
         return endpoint
 
 
@@ -76,7 +79,7 @@ class AnyNameEndpoint:
         self._port = port
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
-        """Resolve, then connect to the first address that answers."""
+        """Resolve, then connect to the first address."""
         return Deferred.fromCoroutine(self._connect(protocolFactory))
 
     async def _connect(self, factory: IProtocolFactory) -> IProtocol:

@@ -11,7 +11,7 @@ from twisted.trial.unittest import TestCase
 
 from slayq_tw.delivery import MAX_ANSWER, Answer, WebhookSender
 from slayq_tw.errors import DeliveryError
-from slayq_tw.webclient import AnyNameEndpoint, EndpointFactory, make_http_client
+from slayq_tw.webclient import AnyNameEndpoint, Endpoints, make_http_client
 
 HEAD = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
 
@@ -88,7 +88,8 @@ class ReceiverTests(TestCase):
 
     async def test_garbage(self) -> None:
         """What is no HTTP is a failure that says so."""
-        self.assertIn("Error", await self.refusal(lambda t: t.write(b"SSH-2.0-OpenSSH_9.2\r\n\r\n\r\n")))
+        said = await self.refusal(lambda transport: transport.write(b"SSH-2.0-OpenSSH_9.2\r\n\r\n\r\n"))
+        self.assertIn("no valid HTTP", said)
 
     async def test_endless_answer(self) -> None:
         """An answer's body is read to a bound; the rest is not waited for."""
@@ -123,7 +124,7 @@ class ReceiverTests(TestCase):
         port = self.listen(lambda transport: transport.write(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
         error = await self.assertFailure(self.send(f"https://localhost:{port}/"), DeliveryError)
         await self.gone()
-        self.assertIn("Error", str(error))
+        self.assertIn("TLS: ", str(error))
 
 
 class NamesTests(TestCase):
@@ -215,16 +216,14 @@ class NamesTests(TestCase):
 
     def test_which_endpoint(self) -> None:
         """Only such names over plain http get an endpoint of ours."""
-        from twisted.web.client import URI
-
-        factory = EndpointFactory(reactor)
+        endpoint_for = Endpoints(reactor)
         kinds = [
-            type(factory.endpointForURI(URI.fromBytes(url))).__name__
-            for url in (
-                b"http://my_app:3000/",
-                b"http://app.test/",
-                b"https://app.test/",
-                b"http://[::1]:80/",
+            type(endpoint_for(*origin)).__name__
+            for origin in (
+                ("http", "my_app", 3000),
+                ("http", "app.test", 80),
+                ("https", "app.test", 443),
+                ("http", "::1", 80),
             )
         ]
         self.assertEqual(
