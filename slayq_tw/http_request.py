@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -57,7 +58,7 @@ class Request:
 
 
 def request_to(method: bytes, uri: bytes, headers: Headers) -> Request:
-    """Take a URI apart.
+    """A request.
 
     Args:
         method: a token.
@@ -68,6 +69,14 @@ def request_to(method: bytes, uri: bytes, headers: Headers) -> Request:
         SchemeNotSupported: it is neither http nor https.
         ValueError: method or URI is malformed.
     """
+    origin, line, host = _taken_apart(method, uri)
+    start = line if headers.hasHeader(b"host") else line + host
+    return Request(method, uri, headers, origin, start)
+
+
+@lru_cache(maxsize=1024)
+def _taken_apart(method: bytes, uri: bytes) -> tuple[Origin, bytes, bytes]:
+    """Origin, request line and Host field."""
     if not _METHOD.match(method):
         raise ValueError("the method is no token")
     if not _URI.match(uri):
@@ -84,9 +93,12 @@ def request_to(method: bytes, uri: bytes, headers: Headers) -> Request:
     target = _AFTER_AUTHORITY.match(uri)[1].decode("ascii")  # type: ignore[index]
     if not target.startswith("/"):
         target = "/" + target
-    named = headers.hasHeader(b"host")
-    start = f"{method.decode('ascii')} {target} HTTP/1.1\r\n" + ("" if named else f"Host: {host}\r\n")
-    return Request(method, uri, headers, Origin(parts.scheme, parts.hostname, port), start.encode("ascii"))
+    line = f"{method.decode('ascii')} {target} HTTP/1.1\r\n"
+    return (
+        Origin(parts.scheme, parts.hostname, port),
+        line.encode("ascii"),
+        f"Host: {host}\r\n".encode("ascii"),
+    )
 
 
 def field_lines(headers: Headers) -> bytes:

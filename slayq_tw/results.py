@@ -14,6 +14,10 @@ from slayq_tw.jobs import Failure, Job, JobStore
 
 BATCH = 500
 """Results of one kind in one statement, at most."""
+LINGER = 0.01
+"""Seconds for which results wait for company while other deliveries are under way."""
+ENOUGH = 100
+"""Results for which no more company is waited for."""
 RETRY_MIN, RETRY_MAX = 0.25, 5.0
 """Seconds between two attempts to write the same results."""
 REFUSED_INTERVAL = 30.0
@@ -25,22 +29,29 @@ Write = Callable[[Sequence[Any]], Awaitable[None]]
 class ResultWriter:
     """Collects the ends of jobs and writes them in batches.
 
-    One write is in flight at a time; what ends meanwhile is the next batch, so the batches grow with the load and a
-    lone result is written at once. A result is forgotten only when the database has confirmed it: through an outage
-    it is kept and tried again, and writing it twice changes nothing, since it is written under its claim.
+    One write is in flight at a time; what ends meanwhile is the next batch. A lone result is written at once, and so
+    is one for whose lane the next job waits; while other deliveries are under way, the rest wait a moment for each
+    other. A result is forgotten only when the database has confirmed it: through an outage it is kept and tried
+    again, and writing it twice changes nothing, since it is written under its claim.
 
     Args:
         store: writes.
         clock: IReactorTime.
         lane_freed: called after jobs of serial lanes were written: the next in their lane can be claimed.
+        busy: whether further results are to be expected soon.
     """
 
     log = Logger()
 
-    def __init__(self, store: JobStore, clock: Any, lane_freed: Callable[[], None]) -> None:
+    def __init__(
+        self, store: JobStore, clock: Any, lane_freed: Callable[[], None], busy: Callable[[], bool]
+    ) -> None:
         self._store = store
         self._clock = clock
         self._lane_freed = lane_freed
+        self._busy = busy
+        self._urgent = False
+        self._lingering = False
         self._completed: list[Job] = []
         self._failed: list[Failure] = []
         self._released: list[Job] = []
@@ -48,6 +59,7 @@ class ResultWriter:
         self._writing: Deferred[None] | None = None
         self._pause: Deferred[None] | None = None
         self._trouble = False
+        self._stopping = False
 
     @property
     def pending(self) -> int:
@@ -57,20 +69,21 @@ class ResultWriter:
     def completed(self, job: Job) -> None:
         """The job was delivered."""
         self._completed.append(job)
-        self._begin()
+        self._begin(job)
 
     def failed(self, failure: Failure) -> None:
         """The attempt failed."""
         self._failed.append(failure)
-        self._begin()
+        self._begin(failure.job)
 
     def released(self, job: Job) -> None:
         """The job goes back unworked."""
         self._released.append(job)
-        self._begin()
+        self._begin(job)
 
     async def flush(self, timeout: float) -> None:
         """Write everything now, for at most `timeout` seconds; what cannot be written is named in the log."""
+        self._stopping = True
         if self._pause is not None:
             self._pause.cancel()
         if self._writing is not None:
@@ -86,7 +99,10 @@ class ResultWriter:
                 count=self.pending,
             )
 
-    def _begin(self) -> None:
+    def _begin(self, job: Job) -> None:
+        self._urgent = self._urgent or job.lane is not None
+        if self._lingering and self._pause is not None and not self._may_linger():
+            self._pause.cancel()
         if self._writing is None:
             self._writing = deferLater(self._clock, 0)  # what ends in this turn goes out together
             self._writing.addCallback(lambda _: Deferred.fromCoroutine(self._write_all()))
@@ -100,6 +116,7 @@ class ResultWriter:
     async def _write_all(self) -> None:
         delay = RETRY_MIN
         while self._completed or self._failed or self._released:
+            await self._linger()
             try:
                 await self._write_some()
             except DatabaseError as error:
@@ -109,6 +126,17 @@ class ResultWriter:
             else:
                 delay = RETRY_MIN
                 self._report_recovery()
+
+    def _may_linger(self) -> bool:
+        waiting = len(self._completed) + len(self._failed) + len(self._released)
+        return waiting < ENOUGH and not self._urgent and not self._stopping and self._busy()
+
+    async def _linger(self) -> None:
+        if not self._trouble and self._may_linger():
+            self._lingering = True
+            await self._rest(LINGER)
+            self._lingering = False
+        self._urgent = False
 
     async def _write_some(self) -> None:
         """One batch of each kind. A batch is taken off its list only when it is written or set apart."""

@@ -127,6 +127,11 @@ class SlayQService(MultiService):
             self.log.failure("{event}", failure, event="start_failed")
         self._reactor.stop()
 
+    @property
+    def in_flight(self) -> int:
+        """Deliveries under way."""
+        return sum(poller.in_flight for poller in self._pollers)
+
     def wake(self) -> None:
         """Have every queue looked at now."""
         for poller in self._pollers:
@@ -176,12 +181,11 @@ class SlayQService(MultiService):
         if self._brought_up is not None:
             await self._brought_up
         self._listener.close()
-        in_flight = sum(poller.in_flight for poller in self._pollers)
-        if in_flight:
+        if self.in_flight:
             self.log.info(
                 "{event}: {count} deliveries have up to {grace:g} s to finish",
                 event="draining",
-                count=in_flight,
+                count=self.in_flight,
                 grace=self._grace,
             )
         end_of_grace = self._reactor.callLater(self._grace, self.cut_grace)
@@ -236,7 +240,7 @@ def build(
 
     slots = sum(queue.concurrency for queue in config.queues) + 1
     sender = WebhookSender(make_http_client(reactor, slots), reactor, config.secret)
-    results = ResultWriter(store, reactor, wake)
+    results = ResultWriter(store, reactor, wake, lambda: service.in_flight > 0)
     worker = JobWorker(sender, results, timeouts, now)
     claim = Claimer(store, reactor).claim
     groups = [(queue.names, queue.concurrency) for queue in config.queues]

@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from slayq_tw.errors import DatabaseError, DatabaseUnavailable
 from slayq_tw.jobs import Failure
-from slayq_tw.results import REFUSED_INTERVAL, RETRY_MAX, RETRY_MIN, ResultWriter
+from slayq_tw.results import ENOUGH, LINGER, REFUSED_INTERVAL, RETRY_MAX, RETRY_MIN, ResultWriter
 from tests.fakes import RecordingStore, a_job
 
 
@@ -18,7 +18,13 @@ class ResultWriterTests(SynchronousTestCase):
         self.clock = Clock()
         self.store = RecordingStore()
         self.freed = 0
-        self.writer = ResultWriter(self.store, self.clock, self.lane_freed)  # type: ignore[arg-type]
+        self.busy = False
+        self.writer = ResultWriter(
+            self.store,  # type: ignore[arg-type]
+            self.clock,
+            self.lane_freed,
+            lambda: self.busy,
+        )
 
     def lane_freed(self) -> None:
         self.freed += 1
@@ -47,6 +53,33 @@ class ResultWriterTests(SynchronousTestCase):
         self.assertEqual(self.store.asked()[1:], [("complete", [2, 3])])
         self.store.answer({2, 3})
         self.assertEqual(self.writer.pending, 0)
+
+    def test_company(self) -> None:
+        """While other deliveries are under way, results wait a moment for each other."""
+        self.busy = True
+        self.writer.completed(a_job(1))
+        self.clock.advance(0)
+        self.assertEqual(self.store.asked(), [])
+        self.writer.completed(a_job(2))
+        self.clock.advance(LINGER)
+        self.assertEqual(self.store.asked(), [("complete", [1, 2])])
+        self.store.answer({1, 2})
+        self.assertEqual(self.writer.pending, 0)
+
+    def test_enough_company(self) -> None:
+        """Many results wait no longer, and neither does one for whose lane the next job waits."""
+        self.busy = True
+        for number in range(1, ENOUGH + 1):
+            self.writer.completed(a_job(number))
+        self.clock.advance(0)
+        self.assertEqual(len(self.store.calls), 1)
+        self.writer.completed(a_job(201))
+        self.store.answer(set())
+        self.assertEqual(len(self.store.calls), 1)
+        self.writer.completed(a_job(202, lane=5))
+        self.assertEqual(self.store.asked()[1:], [("complete", [201, 202])])
+        self.store.answer({201, 202})
+        self.assertEqual((self.writer.pending, self.freed), (0, 1))
 
     def test_outage(self) -> None:
         """Through an outage results are kept, tried with a growing delay, and written when it is over."""
