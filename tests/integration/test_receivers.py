@@ -26,8 +26,8 @@ class Rude(Protocol):
         self.factory.answer(self.transport)
 
     def connectionLost(self, reason: Any = None) -> None:
-        self.factory.left.callback(None)
-        self.factory.left = Deferred()
+        left, self.factory.left = self.factory.left, Deferred()
+        left.callback(None)
 
 
 class ReceiverTests(TestCase):
