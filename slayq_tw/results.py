@@ -20,6 +20,8 @@ ENOUGH = 100
 """Results for which no more company is waited for."""
 RETRY_MIN, RETRY_MAX = 0.25, 5.0
 """Seconds between two attempts to write the same results."""
+RETRY_AT_STOP = 0.1
+"""Seconds between two attempts when the process is about to end."""
 REFUSED_INTERVAL = 30.0
 """Seconds between two attempts to write a result that the database refuses though it is there."""
 
@@ -121,7 +123,7 @@ class ResultWriter:
                 await self._write_some()
             except DatabaseError as error:
                 self._report_trouble(error)
-                await self._rest(delay)
+                await self._rest(RETRY_AT_STOP if self._stopping else delay)
                 delay = min(delay * 2, RETRY_MAX)
             else:
                 delay = RETRY_MIN

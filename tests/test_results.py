@@ -7,7 +7,15 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from slayq_tw.errors import DatabaseError, DatabaseUnavailable
 from slayq_tw.jobs import Failure
-from slayq_tw.results import ENOUGH, LINGER, REFUSED_INTERVAL, RETRY_MAX, RETRY_MIN, ResultWriter
+from slayq_tw.results import (
+    ENOUGH,
+    LINGER,
+    REFUSED_INTERVAL,
+    RETRY_AT_STOP,
+    RETRY_MAX,
+    RETRY_MIN,
+    ResultWriter,
+)
 from tests.fakes import RecordingStore, a_job
 
 
@@ -149,6 +157,21 @@ class ResultWriterTests(SynchronousTestCase):
         self.assertNoResult(flushing)
         self.store.answer({1})
         self.successResultOf(flushing)
+
+    def test_flush_tries_often(self) -> None:
+        """A flush does not rest as long as an outage would have it: there is little time."""
+        self.writer.completed(a_job(1))
+        self.clock.advance(0)
+        for _ in range(4):
+            self.store.answer(DatabaseUnavailable("away"))
+            self.clock.advance(RETRY_MAX)
+        self.store.answer(DatabaseUnavailable("away"))
+        flushing = Deferred.fromCoroutine(self.writer.flush(1.5))
+        self.store.answer(DatabaseUnavailable("just coming back"))
+        self.clock.advance(RETRY_AT_STOP)
+        self.store.answer({1})
+        self.successResultOf(flushing)
+        self.assertEqual(self.writer.pending, 0)
 
     def test_flush_gives_up(self) -> None:
         """What cannot be written in time is counted in the log."""
