@@ -72,6 +72,8 @@ class EmbeddedPostgres:
             EmbeddedPostgresError: there are no binaries, the folder cannot be used, or the server does not come up.
         """
         self._make_folder()
+        if self.running_url():
+            raise EmbeddedPostgresError(f"{self.folder}: a server runs here already")
         binaries = self._runnable(self._fitting(installed()))
         if not (self._data / "PG_VERSION").exists():
             self._initialise(binaries)
@@ -103,9 +105,11 @@ class EmbeddedPostgres:
             state = self._state()
             if state is None or not state.ready:
                 return None
+            # Its file outlives a server that was killed, and another process may have its id by now.
             os.kill(state.pid, 0)
+            socket.create_connection(("127.0.0.1", state.port), timeout=1.0).close()
             return self._url(state.port)
-        except ProcessLookupError:
+        except (ProcessLookupError, ConnectionRefusedError, TimeoutError):
             return None
         except PermissionError as error:
             raise EmbeddedPostgresError(f"{self.folder}: belongs to another user") from error
@@ -114,7 +118,7 @@ class EmbeddedPostgres:
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._give(self.folder)
-            self._run(["test", "-w", "."])
+            self._run(["test", "-w", str(self.folder)])
         except (OSError, subprocess.CalledProcessError) as error:
             who = f"user {self._account.pw_name}, which runs the server for root," if self._account else "you"
             raise EmbeddedPostgresError(

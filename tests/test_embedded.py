@@ -91,8 +91,10 @@ class ServerTests(EmbeddedCase):
     def test_one_server_a_folder(self) -> None:
         """A second server in a folder is refused, and the first goes on."""
         url = self.postgres().start()
-        with self.assertRaisesRegex(EmbeddedPostgresError, "Postgres does not start: .*"):
+        log = (self.folder / "pg" / "log").read_text()
+        with self.assertRaisesRegex(EmbeddedPostgresError, "pg: a server runs here already"):
             self.postgres().start()
+        self.assertEqual((self.folder / "pg" / "log").read_text(), log)
         self.assertEqual(ask(url, "SELECT 1"), [(1,)])
 
     def test_ends_with_its_parent(self) -> None:
@@ -141,6 +143,12 @@ class FaultTests(EmbeddedCase):
         (self.folder / "file").write_text("")
         with self.assertRaisesRegex(EmbeddedPostgresError, "file/pg: .* cannot use this folder"):
             EmbeddedPostgres(self.folder / "file" / "pg").start()
+        if os.geteuid() == 0:
+            self.folder.chmod(0o700)
+            with self.assertRaisesRegex(
+                EmbeddedPostgresError, "pg: user .* for root, cannot use this folder"
+            ):
+                self.postgres().start()
 
     def test_damaged_data(self) -> None:
         """The reason that the server gives is passed on."""
