@@ -155,7 +155,9 @@ class EmbeddedPostgres:
         return Binaries(copy / "bin", original.major)
 
     def _initialise(self, binaries: Binaries) -> None:
-        """Make the data folder."""
+        """Make the data folder, or nothing: one that was cut off half-way would never start."""
+        unfinished = self.folder / "data.new"
+        shutil.rmtree(unfinished, ignore_errors=True)
         arguments = ["--auth=trust", "--no-sync"]
         if not self._scratch:
             self._password.touch(mode=0o600)
@@ -163,12 +165,12 @@ class EmbeddedPostgres:
             self._give(self._password)
             arguments = ["--auth=scram-sha-256", f"--pwfile={self._password}"]
         program = str(binaries.folder / "initdb")
-        arguments += [f"--pgdata={self._data}", f"--username={SUPERUSER}", "--encoding=UTF8", "--no-locale"]
+        arguments += [f"--pgdata={unfinished}", f"--username={SUPERUSER}", "--encoding=UTF8", "--no-locale"]
         try:
             self._run([program, *arguments], binaries.environment())
         except subprocess.CalledProcessError as error:
-            shutil.rmtree(self._data, ignore_errors=True)
             raise EmbeddedPostgresError(f"initdb: {_last_line(error.stderr)}") from error
+        unfinished.rename(self._data)
 
     def _launch(self, binaries: Binaries, port: int) -> bool:
         """Start the server and wait until it is ready; False when somebody else was quicker to take the port."""

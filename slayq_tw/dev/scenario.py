@@ -98,14 +98,13 @@ class Scenario:
     async def answer(self, delivery: Delivery) -> int:
         """What the application does; the status of its answer."""
         status, remark = 200, ""
+        falls_asleep = delivery.event == SLEEPING and "cache" not in delivery.document
         if delivery.event == FAILING and delivery.attempt == 1:
             status, remark = 500, "so that it is tried again"
-        elif delivery.event == SLEEPING and "cache" not in delivery.document:
-            remark = "after its first step"
         elif delivery.event == SLEEPING:
-            remark = "after its second step"
+            remark = f"after its {'first' if falls_asleep else 'second'} step"
         self._timeline.arrived(delivery, status, remark)
-        if delivery.event == SLEEPING and "cache" not in delivery.document:
+        if falls_asleep:
             await self._fall_asleep(delivery)
         self._count(delivery)
         return status

@@ -49,6 +49,18 @@ class EndToEndCase(TestCase):
         finally:
             connection.close()
 
+    def make_role(self, prefix: str, options: str) -> str:
+        """Create a role for the test; its name."""
+        name = f"{prefix}_{self.url.rpartition('_')[2]}"
+        self.sql(f"CREATE ROLE {name} {options}")
+        # Roles belong to the whole server: another run that shares it may have adopted a database meanwhile.
+        self.addCleanup(
+            self.sql,
+            f"DO $$ BEGIN DROP OWNED BY {name}; DROP ROLE {name};"
+            f" EXCEPTION WHEN dependent_objects_still_exist THEN ALTER ROLE {name} NOLOGIN; END $$",
+        )
+        return name
+
     def send(self, queue: str, path: str = "/ok", *, n: int = 0, **arguments: Any) -> None:
         """Add one event."""
         payload = {"url": self.receiver.url + path, "retry": 0, "event": f"{queue}/test", "data": {"n": n}}

@@ -107,9 +107,7 @@ class MixedFleetTests(EndToEndCase):
         await upstream.wait_for(1)
         await upstream.stop()
         self.send("mail", "/ok", n=3)
-        role = f"app_{self.url.rpartition('_')[2]}"
-        self.sql(f"CREATE ROLE {role} LOGIN")
-        self.addCleanup(self.sql, f"DROP OWNED BY {role}; DROP ROLE {role}")
+        role = self.make_role("app", "LOGIN")
 
         daemon = self.daemon()
         self.assertIn(role, await daemon.wait_for_line("adopted_grants"))

@@ -44,10 +44,8 @@ class StartTests(EndToEndCase):
 
     async def test_missing_privilege(self) -> None:
         """A role that may not create the schemas ends the start, and its name is said."""
-        role = f"poor_{self.url.rpartition('_')[2]}"
+        role = self.make_role("poor", "LOGIN PASSWORD 'secret word'")
         parameters = psycopg2.extensions.parse_dsn(self.url)
-        self.sql(f"CREATE ROLE {role} LOGIN PASSWORD 'secret word'")
-        self.addCleanup(self.sql, f"DROP ROLE {role}")
         database = parameters["dbname"]
         self.sql(f'REVOKE CREATE ON DATABASE "{database}" FROM PUBLIC')
         host = f"{parameters['host']}:{parameters.get('port', '5432')}"

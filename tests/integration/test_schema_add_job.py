@@ -11,6 +11,11 @@ from tests.integration.schema_case import SchemaCase
 SPEC = "(%s, %s, %s, NULL, NULL, %s, NULL, NULL)::graphile_worker.job_spec"
 MANY = f"SELECT * FROM graphile_worker.add_jobs(ARRAY[{SPEC}, {SPEC}]::graphile_worker.job_spec[])"
 
+ONE = (
+    "SELECT * FROM graphile_worker.add_jobs(ARRAY[('t', %s, NULL, NULL, NULL, %s, NULL, NULL)"
+    "::graphile_worker.job_spec])"
+)
+
 
 class ColumnTests(SchemaCase):
     """What may not be written."""
@@ -265,6 +270,61 @@ class NoticeTests(SchemaCase):
         self.assertEqual(self.notices(listener), [1, 2, None, None, 1])
 
 
+class VanishingTests(SchemaCase):
+    """Housekeeping deletes a task's row while a call that needs it is under way."""
+
+    def test_keyed(self) -> None:
+        """A task that vanishes between two statements of the call is registered again (item 32)."""
+        self.assertEqual(self.add_while_the_task_vanishes("replace"), ("late", "k"))
+
+    def test_unsafe_dedupe(self) -> None:
+        """In this mode too (item 32)."""
+        self.assertEqual(self.add_while_the_task_vanishes("unsafe_dedupe"), ("late", "k"))
+
+    def add_while_the_task_vanishes(self, mode: str) -> tuple[str, str]:
+        """Hold a call up in its middle by a row that it waits for; task and key of the job that it then stores."""
+        holder, caller = self.connect(), self.connect()
+        self.rows("SET statement_timeout = '10s'", on=caller)
+        self.add("late")
+        # The caller has registered its task when it comes to the queue, or to the job that has its key.
+        if mode == "unsafe_dedupe":
+            blocked_by = "INSERT INTO graphile_worker._private_job_queues (queue_name) VALUES ('lane')"
+        else:
+            old = self.add("other", job_key="k")
+            self.change(old["id"], "attempts = max_attempts")
+            blocked_by = f"SELECT 1 FROM graphile_worker._private_jobs WHERE id = {old['id']} FOR UPDATE"
+        self.rows("BEGIN", on=holder)
+        self.rows(blocked_by, on=holder)
+        answers: list[dict[str, Any]] = []
+
+        def call() -> None:
+            answers.extend(
+                self.rows(
+                    "SELECT id FROM graphile_worker.add_job('late', queue_name => 'lane', job_key => 'k',"
+                    " job_key_mode => %s)",
+                    mode,
+                    on=caller,
+                )
+            )
+
+        thread = threading.Thread(target=call)
+        thread.start()
+        self.until_blocked(caller)
+        self.rows("DELETE FROM graphile_worker._private_tasks WHERE identifier = 'late'")
+        self.rows("COMMIT", on=holder)
+        thread.join()
+        (answer,) = answers
+        stored = self.row("SELECT * FROM graphile_worker.jobs WHERE id = %s", answer["id"])
+        return stored["task_identifier"], stored["key"]
+
+    def until_blocked(self, connection: Any) -> None:
+        """Wait until a connection waits for a lock."""
+        while not self.row(
+            "SELECT cardinality(pg_blocking_pids(%s)) > 0 AS blocked", connection.info.backend_pid
+        )["blocked"]:
+            self.assertFalse(connection.closed)
+
+
 class ContentionTests(SchemaCase):
     """Many callers and workers on one key."""
 
@@ -272,19 +332,23 @@ class ContentionTests(SchemaCase):
     CALLS = 150
 
     def test_no_request_is_lost(self) -> None:
-        """Eight connections that enqueue and claim one key: no call is answered without a stored job (item 32)."""
-        lost: list[Any] = []
+        """Eight connections enqueue and claim one key: each request is stored, and stored once (item 32).
+
+        Payloads are arrays, which an update joins, so that every request is to be found in some job.
+        """
         errors: list[BaseException] = []
 
-        def enqueue(connection: Any) -> None:
+        def enqueue_and_claim(connection: Any, who: int) -> None:
             try:
                 for number in range(self.CALLS):
-                    answers = self.rows(
-                        "SELECT id FROM graphile_worker.add_job('t', %s, job_key => 'k')",
-                        json.dumps({"n": number}),
+                    self.rows(
+                        ONE
+                        if number % 2
+                        else "SELECT * FROM graphile_worker.add_job('t', %s, job_key => %s)",
+                        json.dumps([who * self.CALLS + number]),
+                        "k",
                         on=connection,
                     )
-                    lost.extend(answer for answer in answers if answer["id"] is None)
                     self.rows(
                         "UPDATE graphile_worker._private_jobs SET locked_at = now(), locked_by = 'w',"
                         " attempts = attempts + 1 WHERE id = (SELECT id FROM graphile_worker._private_jobs"
@@ -294,10 +358,16 @@ class ContentionTests(SchemaCase):
             except psycopg2.Error as error:
                 errors.append(error)
 
-        threads = [threading.Thread(target=enqueue, args=(self.connect(),)) for _ in range(self.CONNECTIONS)]
+        threads = [
+            threading.Thread(target=enqueue_and_claim, args=(self.connect(), who))
+            for who in range(self.CONNECTIONS)
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
         self.assertEqual(errors, [])
-        self.assertEqual(lost, [])
+        stored = self.rows(
+            "SELECT json_array_elements_text(payload)::integer AS n FROM graphile_worker._private_jobs ORDER BY n"
+        )
+        self.assertEqual([row["n"] for row in stored], list(range(self.CONNECTIONS * self.CALLS)))
