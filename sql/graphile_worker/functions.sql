@@ -6,43 +6,50 @@ CREATE OR REPLACE FUNCTION graphile_worker.add_jobs(
 ) RETURNS SETOF graphile_worker._private_jobs LANGUAGE plpgsql AS $$
 DECLARE
   pending graphile_worker.job_spec[] := specs;
+  missed graphile_worker.job_spec[];
   stored graphile_worker._private_jobs[];
 BEGIN
-  -- Only what is missing is inserted: an attempt that conflicts would use up an identity value.
-  INSERT INTO graphile_worker._private_tasks (identifier)
-  SELECT DISTINCT spec.identifier
-    FROM unnest(specs) AS spec
-   WHERE NOT EXISTS (SELECT FROM graphile_worker._private_tasks AS task WHERE task.identifier = spec.identifier)
-      ON CONFLICT DO NOTHING;
-
-  INSERT INTO graphile_worker._private_job_queues (queue_name)
-  SELECT DISTINCT spec.queue_name
-    FROM unnest(specs) AS spec
-   WHERE spec.queue_name IS NOT NULL
-     AND NOT EXISTS (SELECT FROM graphile_worker._private_job_queues AS queue WHERE queue.queue_name = spec.queue_name)
-      ON CONFLICT DO NOTHING;
-
   -- The random number keeps equal notices of one transaction apart. Without specs the payload is null, that is, empty.
   PERFORM pg_notify('jobs:insert', '{"r":' || random() || ',"count":' || array_length(specs, 1) || '}');
 
-  -- A worker may lock a job between the two statements: the upsert then skips it, and the request would be lost. It is
-  -- tried again for the keys that brought no row; by then the lock is seen, and the job detached.
-  LOOP
+  -- What happens elsewhere between two statements would lose a request: a worker locks the job with its key, so that the
+  -- upsert skips it, or a clean-up deletes its task or queue. Requests that brought no row go round again. A trigger of
+  -- somebody's that suppresses the row does so every time, which is why this ends.
+  FOR round IN 1 .. 100 LOOP
+    -- Only what is missing is inserted: an attempt that conflicts would use up an identity value.
+    INSERT INTO graphile_worker._private_tasks (identifier)
+    SELECT DISTINCT spec.identifier
+      FROM unnest(pending) AS spec
+     WHERE NOT EXISTS (SELECT FROM graphile_worker._private_tasks AS task WHERE task.identifier = spec.identifier)
+        ON CONFLICT DO NOTHING;
+
+    INSERT INTO graphile_worker._private_job_queues (queue_name)
+    SELECT DISTINCT spec.queue_name
+      FROM unnest(pending) AS spec
+     WHERE spec.queue_name IS NOT NULL
+       AND NOT EXISTS (SELECT FROM graphile_worker._private_job_queues AS queue WHERE queue.queue_name = spec.queue_name)
+        ON CONFLICT DO NOTHING;
+
     -- A job that runs, or has failed for good, gives its key up and will not run again.
     UPDATE graphile_worker._private_jobs AS job
        SET key = NULL, attempts = job.max_attempts, updated_at = now()
       FROM unnest(pending) AS spec
      WHERE spec.job_key IS NOT NULL AND job.key = spec.job_key AND job.is_available IS NOT TRUE;
 
-    WITH upserted AS (
+    WITH resolved AS (
+      SELECT spec, task.id AS task_id, queue.id AS queue_id,
+             task.id IS NOT NULL AND (spec.queue_name IS NULL OR queue.id IS NOT NULL) AS known
+        FROM unnest(pending) AS spec
+        LEFT JOIN graphile_worker._private_tasks AS task ON task.identifier = spec.identifier
+        LEFT JOIN graphile_worker._private_job_queues AS queue ON queue.queue_name = spec.queue_name
+    ), upserted AS (
       INSERT INTO graphile_worker._private_jobs AS job
              (job_queue_id, task_id, payload, run_at, max_attempts, key, priority, flags)
-      SELECT queue.id, task.id, coalesce(spec.payload, '{}'::json), coalesce(spec.run_at, now()),
-             coalesce(spec.max_attempts, 25::smallint), spec.job_key, coalesce(spec.priority, 0::smallint),
-             (SELECT jsonb_object_agg(flag, true) FROM unnest(spec.flags) AS flag)
-        FROM unnest(pending) AS spec
-        JOIN graphile_worker._private_tasks AS task ON task.identifier = spec.identifier
-        LEFT JOIN graphile_worker._private_job_queues AS queue ON queue.queue_name = spec.queue_name
+      SELECT queue_id, task_id, coalesce((spec).payload, '{}'::json), coalesce((spec).run_at, now()),
+             coalesce((spec).max_attempts, 25::smallint), (spec).job_key, coalesce((spec).priority, 0::smallint),
+             (SELECT jsonb_object_agg(flag, true) FROM unnest((spec).flags) AS flag)
+        FROM resolved
+       WHERE known
           ON CONFLICT (key) DO UPDATE
          SET job_queue_id = excluded.job_queue_id,
              task_id = excluded.task_id,
@@ -59,16 +66,19 @@ BEGIN
        WHERE job.locked_at IS NULL
       RETURNING job AS row
     )
-    SELECT array_agg(upserted.row) INTO stored FROM upserted;
+    SELECT array_agg(upserted.row),
+           CASE WHEN count(*) < cardinality(pending) THEN
+             ARRAY(SELECT spec
+                     FROM resolved
+                    WHERE NOT known
+                       OR (spec).job_key IS NOT NULL
+                          AND NOT EXISTS (SELECT FROM upserted AS done WHERE (done.row).key = (spec).job_key))
+           END
+      INTO stored, missed
+      FROM upserted;
     RETURN QUERY SELECT * FROM unnest(stored);
-
-    EXIT WHEN coalesce(cardinality(stored), 0) >= coalesce(cardinality(pending), 0);
-    pending := ARRAY(
-      SELECT spec::graphile_worker.job_spec
-        FROM unnest(pending) AS spec
-       WHERE spec.job_key IS NOT NULL
-         AND NOT EXISTS (SELECT FROM unnest(stored) AS job WHERE job.key = spec.job_key));
-    EXIT WHEN cardinality(pending) = 0;
+    EXIT WHEN coalesce(cardinality(missed), 0) = 0;
+    pending := missed;
   END LOOP;
 END
 $$;
@@ -95,27 +105,31 @@ BEGIN
       USING ERRCODE = 'GWBKM';
   END IF;
 
-  INSERT INTO graphile_worker._private_tasks (identifier)
-  SELECT add_job.identifier
-   WHERE NOT EXISTS (SELECT FROM graphile_worker._private_tasks AS task WHERE task.identifier = add_job.identifier)
-      ON CONFLICT DO NOTHING;
-  INSERT INTO graphile_worker._private_job_queues (queue_name)
-  SELECT add_job.queue_name
-   WHERE add_job.queue_name IS NOT NULL
-     AND NOT EXISTS (SELECT FROM graphile_worker._private_job_queues AS queue WHERE queue.queue_name = add_job.queue_name)
-      ON CONFLICT DO NOTHING;
-  -- Whatever holds the key, running or failed, stays what it is.
-  INSERT INTO graphile_worker._private_jobs AS job
-         (job_queue_id, task_id, payload, run_at, max_attempts, key, priority, flags)
-  SELECT queue.id, task.id, coalesce(add_job.payload, '{}'::json), coalesce(add_job.run_at, now()),
-         coalesce(add_job.max_attempts::smallint, 25::smallint), add_job.job_key,
-         coalesce(add_job.priority::smallint, 0::smallint),
-         (SELECT jsonb_object_agg(flag, true) FROM unnest(add_job.flags) AS flag)
-    FROM graphile_worker._private_tasks AS task
-    LEFT JOIN graphile_worker._private_job_queues AS queue ON queue.queue_name = add_job.queue_name
-   WHERE task.identifier = add_job.identifier
-      ON CONFLICT (key) DO UPDATE SET revision = job.revision + 1, updated_at = now()
-  RETURNING * INTO stored;
+  FOR round IN 1 .. 100 LOOP  -- for what is deleted between two statements, as in add_jobs
+    INSERT INTO graphile_worker._private_tasks (identifier)
+    SELECT add_job.identifier
+     WHERE NOT EXISTS (SELECT FROM graphile_worker._private_tasks AS task WHERE task.identifier = add_job.identifier)
+        ON CONFLICT DO NOTHING;
+    INSERT INTO graphile_worker._private_job_queues (queue_name)
+    SELECT add_job.queue_name
+     WHERE add_job.queue_name IS NOT NULL
+       AND NOT EXISTS (SELECT FROM graphile_worker._private_job_queues AS queue
+                        WHERE queue.queue_name = add_job.queue_name)
+        ON CONFLICT DO NOTHING;
+    -- Whatever holds the key, running or failed, stays what it is.
+    INSERT INTO graphile_worker._private_jobs AS job
+           (job_queue_id, task_id, payload, run_at, max_attempts, key, priority, flags)
+    SELECT queue.id, task.id, coalesce(add_job.payload, '{}'::json), coalesce(add_job.run_at, now()),
+           coalesce(add_job.max_attempts::smallint, 25::smallint), add_job.job_key,
+           coalesce(add_job.priority::smallint, 0::smallint),
+           (SELECT jsonb_object_agg(flag, true) FROM unnest(add_job.flags) AS flag)
+      FROM graphile_worker._private_tasks AS task
+      LEFT JOIN graphile_worker._private_job_queues AS queue ON queue.queue_name = add_job.queue_name
+     WHERE task.identifier = add_job.identifier AND (add_job.queue_name IS NULL OR queue.id IS NOT NULL)
+        ON CONFLICT (key) DO UPDATE SET revision = job.revision + 1, updated_at = now()
+    RETURNING * INTO stored;
+    EXIT WHEN FOUND;
+  END LOOP;
   IF stored.revision = 0 THEN
     PERFORM pg_notify('jobs:insert', '{"r":' || random() || ',"count":1}');
   END IF;
