@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -75,6 +76,22 @@ class ServerTests(EmbeddedCase):
         with self.assertRaises(psycopg2.OperationalError):
             psycopg2.connect(wrong)
         self.assertEqual((self.folder / "pg").stat().st_mode & 0o777, 0o700)
+
+    def test_cut_off_at_first(self) -> None:
+        """A first start that ended while the data was being made is no obstacle to the next."""
+        cut_off = self.postgres()
+        run = cut_off._run
+
+        def die_in_initdb(command: Sequence[str], environment: dict[str, str] | None = None) -> None:
+            run(command, environment)
+            for option in command:
+                if option.startswith("--pgdata="):
+                    Path(option.removeprefix("--pgdata="), "global", "pg_control").unlink()
+                    raise KeyboardInterrupt
+
+        self.patch(cut_off, "_run", die_in_initdb)
+        self.assertRaises(KeyboardInterrupt, cut_off.start)
+        self.assertEqual(ask(self.postgres().start(), "SELECT 1"), [(1,)])
 
     def test_found_by_others(self) -> None:
         """Who knows the folder finds the server, unless it has ended, even if it was killed."""
