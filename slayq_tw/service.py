@@ -23,6 +23,7 @@ from slayq_tw.housekeeping import Housekeeping, HousekeepingService
 from slayq_tw.jobs import JobStore
 from slayq_tw.listener import Listener
 from slayq_tw.migrations import migrate
+from slayq_tw.pace import Pace
 from slayq_tw.poller import QueuePoller
 from slayq_tw.results import ResultWriter
 from slayq_tw.watch import UnservedWatch
@@ -213,6 +214,10 @@ def build(
     """
     log = Logger()
     parameters, warnings = conninfo.parse(config.database_url)
+    listen_parameters = parameters
+    if config.listen_url:
+        listen_parameters, more = conninfo.parse(config.listen_url, conninfo.LISTEN_VARIABLE)
+        warnings = [*warnings, *more]
     for warning in warnings:
         log.warn("{event}: {warning}", event="database_url", warning=warning)
     if config.secret == SAMPLE_SECRET:
@@ -242,17 +247,26 @@ def build(
     sender = WebhookSender(make_http_client(reactor, slots), reactor, config.secret)
     results = ResultWriter(store, reactor, wake, lambda: service.in_flight > 0)
     worker = JobWorker(sender, results, timeouts, now)
-    claim = Claimer(store, reactor).claim
+    pace = Pace(lambda: listener.hears, wake, reactor)
+    claim = pace.noting(Claimer(store, reactor).claim)
     groups = [(queue.names, queue.concurrency) for queue in config.queues]
     pollers = [
         QueuePoller(names, concurrency, claim, worker.work, results.released, reactor)
         for names, concurrency in (*groups, ((CRON_IDENTIFIER,), 1))
     ]
     others = [
+        pace,
         CronService(config.cron_url, store.schedule_tick, reactor, now),
         UnservedWatch(store.unserved, reactor),
         HousekeepingService(Housekeeping(database, timeouts), config.housekeeping, reactor),
     ]
-    listener = Listener(parameters, reactor, wake, migrated)
+    listener = Listener(
+        listen_parameters,
+        reactor,
+        wake,
+        migrated,
+        database.query,
+        display=conninfo.display(listen_parameters),
+    )
     service = SlayQService(database, prepare, listener, pollers, others, results, config.grace, reactor)
     return service

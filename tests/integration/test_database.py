@@ -182,7 +182,10 @@ class ListenerTests(TestCase):
             news[0] = Deferred()
             return told[-1]
 
-        listener = Listener(parameters, reactor, lambda: tell("jobs"), tell)
+        pool = Database(parameters, reactor, size=1)
+        self.addCleanup(pool.close)
+        await pool.open()
+        listener = Listener(parameters, reactor, lambda: tell("jobs"), tell, pool.query)
         self.addCleanup(listener.close)
         await listener.open()
         self.assertEqual(await next_news(), "jobs")

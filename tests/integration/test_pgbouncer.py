@@ -1,0 +1,210 @@
+"""What stands in a pooler's way, and what is left behind in it: PgBouncer in transaction mode before a real Postgres."""
+
+from typing import Any
+
+import psycopg2
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs
+from twisted.trial.unittest import TestCase
+
+from slayq_tw import client, echo, listener
+from slayq_tw.conninfo import parse
+from slayq_tw.database import Database
+from slayq_tw.errors import DatabaseUnavailable
+from slayq_tw.listener import JOBS_CHANNEL, Listener
+from tests.pgbouncer import PgBouncer
+from tests.postgres import empty_database, migrated_database
+from tests.waiting import until
+
+
+class PoolerCase(TestCase):
+    """A database, a pooler before it, our pool through it."""
+
+    timeout = 60
+
+    async def open(self, url: str, *, size: int = 2) -> Database:
+        parameters, _ = parse(url)
+        database = Database(parameters, reactor, size=size)
+        self.addCleanup(database.close)
+        await database.open()
+        return database
+
+    def sql(self, statement: str, url: str) -> list[tuple[Any, ...]]:
+        connection = psycopg2.connect(url)
+        try:
+            with connection, connection.cursor() as cursor:
+                cursor.execute(statement)
+                return cursor.fetchall() if cursor.description else []
+        finally:
+            connection.close()
+
+
+class ConnectTests(PoolerCase):
+    """Logging in."""
+
+    async def test_stock_settings(self) -> None:
+        """What we send at log-in is taken by a pooler whose settings nobody touched."""
+        pooler = PgBouncer(self, empty_database(self))
+        database = await self.open(pooler.url, size=4)
+        self.assertEqual(await database.query("SELECT 1"), [(1,)])
+
+    async def test_options(self) -> None:
+        """`options` in the URL, which it refuses, ends the start with its reason; so does a database that is missing."""
+        pooler = PgBouncer(self, empty_database(self))
+        nowhere = pooler.url.rpartition("/")[0] + "/no_such_database"
+        for url, reason in (
+            (f"{pooler.url}?options=-csearch_path%3Dx", "unsupported startup parameter: options"),
+            (nowhere, "no_such_database"),
+        ):
+            error = await self.assertFailure(Deferred.fromCoroutine(self.open(url)), DatabaseUnavailable)
+            self.assertIn(reason, str(error))
+
+    async def test_restart(self) -> None:
+        """A pooler that is restarted is found again."""
+        pooler = PgBouncer(self, empty_database(self))
+        database = await self.open(pooler.url)
+        pooler.stop()
+        await self.assertFailure(Deferred.fromCoroutine(database.query("SELECT 1")), DatabaseUnavailable)
+        pooler.start()
+        await until(lambda: database.reachable, "the pooler again")
+        self.assertEqual(await database.query("SELECT 1"), [(1,)])
+
+
+class ClientTests(PoolerCase):
+    """Applications behind the pooler."""
+
+    def test_transactions(self) -> None:
+        """Events are stored with their transaction, or not at all."""
+        url = migrated_database(self)
+        pooler = PgBouncer(self, url)
+        connection = psycopg2.connect(pooler.url)
+        self.addCleanup(connection.close)
+        for name, end in (("kept", connection.commit), ("lost", connection.rollback)):
+            client.send_event(connection, name, {"n": 1}, queue="mail", endpoint="http://app.test/hook")
+            client.add_job(connection, f"{name}_job", {"n": 2})
+            end()
+        self.assertEqual(
+            self.sql("SELECT task_identifier FROM graphile_worker.jobs ORDER BY 1", url),
+            [("kept_job",), ("mail",)],
+        )
+
+
+class ListenerTests(PoolerCase):
+    """Whether announcements arrive."""
+
+    async def listen(self, url: str, database: Database) -> Listener:
+        self.jobs = 0
+        parameters, _ = parse(url)
+
+        def on_jobs() -> None:
+            self.jobs += 1
+
+        one = Listener(parameters, reactor, on_jobs, lambda _: None, database.query)
+        self.addCleanup(one.close)
+        await one.open()
+        return one
+
+    def said(self, events: Any, name: str) -> int:
+        return sum(event.get("event") == name for event in events)
+
+    async def test_silent(self) -> None:
+        """In transaction mode nothing arrives. That is said once, and no LISTEN is left in the pooler."""
+        url = empty_database(self)
+        self.patch(listener, "CHECK_INTERVAL", 0.1)
+        self.patch(listener, "LOOK_INTERVAL", 0.05)
+        pooler = PgBouncer(self, url)
+        database = await self.open(pooler.url)
+        asked: list[str] = []
+
+        async def query(sql: str, *arguments: Any) -> list[tuple[Any, ...]]:
+            asked.append(sql)
+            return await database.query(sql, *arguments)
+
+        database_of_listener: Any = type("Pool", (), {"query": staticmethod(query)})
+        with capturedLogs() as events:
+            one = await self.listen(pooler.url, database_of_listener)
+            await until(lambda: len(asked) >= 4, "four tests")
+            self.assertFalse(one.hears)
+        self.assertEqual(self.said(events, "listen_silent"), 1)
+        self.assertEqual(self.said(events, "listen_restored"), 0)
+        self.sql(f"""NOTIFY "{JOBS_CHANNEL}", 'x'; NOTIFY "{echo.CHANNEL}", 'x'""", url)
+        self.assertEqual(await database.query("SELECT pg_listening_channels()"), [])
+        self.assertNotIn("when not linked", pooler.log())
+        self.assertEqual(self.jobs, 0)
+
+    async def test_silent_without_sharing(self) -> None:
+        """Where no shared server connection gives it away, the missing echo does; the jobs' channel is untouched."""
+        url = empty_database(self)
+        self.patch(echo, "PATIENCE", 0.3)
+        pooler = PgBouncer(self, url, server_round_robin="1", min_pool_size="5")
+        database = await self.open(pooler.url)
+        await until(lambda: len(pooler.console("SHOW SERVERS")) >= 5, "five server connections")
+        with capturedLogs() as events:
+            one = await self.listen(pooler.url, database)
+            await until(lambda: self.said(events, "listen_silent") == 1, "silence")
+        self.assertFalse(one.hears)
+        self.sql(f"""NOTIFY "{JOBS_CHANNEL}", 'x'""", url)
+        self.assertNotIn("when not linked", pooler.log())
+
+    async def test_direct(self) -> None:
+        """A direct connection beside a pool that goes through the pooler hears everything."""
+        url = empty_database(self)
+        pooler = PgBouncer(self, url)
+        database = await self.open(pooler.url)
+        with capturedLogs() as events:
+            one = await self.listen(url, database)
+            self.assertEqual(self.jobs, 1)
+            await until(lambda: one.hears, "the echo")
+            await database.query(f"""SELECT pg_notify('{JOBS_CHANNEL}', '{{"count":1}}')""")
+            await until(lambda: self.jobs == 2, "the announcement")
+        self.assertEqual(self.said(events, "listen_silent"), 0)
+
+    async def test_session_mode(self) -> None:
+        """A pooler in session mode passes announcements on; one that is changed to it is noticed."""
+        url = empty_database(self)
+        pooler = PgBouncer(self, url)
+        database = await self.open(url)
+        self.patch(echo, "PATIENCE", 0.3)
+        with capturedLogs() as events:
+            one = await self.listen(pooler.url, database)
+            await until(lambda: self.said(events, "listen_silent") == 1, "silence")
+            pooler.stop()
+            pooler.change_mode("session")
+            pooler.start()
+            await until(lambda: one.hears, "the echo")
+            await database.query(f"""SELECT pg_notify('{JOBS_CHANNEL}', '{{"count":1}}')""")
+            await until(lambda: self.jobs == 2, "the announcement")
+        self.assertEqual(self.said(events, "listen_restored"), 1)
+        self.assertEqual(self.said(events, "listen_silent"), 1)
+
+    async def test_pool_is_away(self) -> None:
+        """Without a pool to call from nothing is known, and a direct connection listens all the same."""
+        url = empty_database(self)
+        self.patch(listener, "LOOK_INTERVAL", 0.05)
+        database = await self.open(url)
+        calls = 0
+
+        async def query(*arguments: Any) -> list[tuple[Any, ...]]:
+            nonlocal calls
+            calls += 1
+            if calls < 3:
+                raise DatabaseUnavailable("away")
+            return await database.query(*arguments)
+
+        pool: Any = type("Pool", (), {"query": staticmethod(query)})
+        with capturedLogs() as events:
+            one = await self.listen(url, pool)
+            self.assertEqual(self.jobs, 1)
+            await until(lambda: one.hears, "the echo")
+        self.assertEqual(self.said(events, "listen_silent"), 0)
+
+    async def test_unreachable(self) -> None:
+        """A listener's server that cannot be reached stops nothing, and is said."""
+        url = empty_database(self)
+        database = await self.open(url)
+        with capturedLogs() as events:
+            one = await self.listen("postgresql://u:tell-tale@127.0.0.1:9/x", database)
+        self.assertEqual(self.said(events, "listen_unreachable"), 1)
+        self.assertFalse(one.hears)
+        self.assertNotIn("tell-tale", str(events))
