@@ -84,13 +84,13 @@ class Echo:
 
     async def _call(self) -> bool:
         self._token = token_hex(8)
-        self._waiting = Deferred()
+        self._waiting = echo = Deferred[bool]()
         await self._query(
             "SELECT pg_catalog.pg_notify(%(channel)s, %(token)s)", {"channel": CHANNEL, "token": self._token}
         )
         timer = self._clock.callLater(PATIENCE, self._settle, False)
         try:
-            return await self._waiting
+            return await echo
         finally:
             if timer.active():
                 timer.cancel()

@@ -20,6 +20,7 @@ from slayq_tw.embedded import UNPRIVILEGED
 _GLANCE = 0.05
 _GLANCES = 200
 _PORT_TRIES = 5
+_SERVERS = 20
 
 
 class PgBouncer:
@@ -80,6 +81,25 @@ class PgBouncer:
                 return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
         finally:
             connection.close()
+
+    def on_each_server(self, statement: str) -> list[list[tuple[Any, ...]]]:
+        """Run one statement on every server connection of the pool: as many clients hold a transaction each."""
+        servers = {row["remote_pid"] for row in self.console("SHOW SERVERS")}
+        answers: dict[int, list[tuple[Any, ...]]] = {}
+        clients: list[Any] = []
+        try:
+            while servers - answers.keys():
+                assert len(clients) < _SERVERS, f"no answer from {servers - answers.keys()}"
+                clients.append(psycopg2.connect(self.url))
+                with clients[-1].cursor() as cursor:
+                    cursor.execute(statement)
+                    rows = cursor.fetchall()
+                    cursor.execute("SELECT pg_catalog.pg_backend_pid()")
+                    answers[cursor.fetchone()[0]] = rows
+        finally:
+            for client in clients:
+                client.close()
+        return list(answers.values())
 
     def log(self) -> str:
         """What it has logged."""

@@ -1,21 +1,37 @@
 """What stands in a pooler's way, and what is left behind in it: PgBouncer in transaction mode before a real Postgres."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg2
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import TestCase
 
 from slayq_tw import client, echo, listener
+from slayq_tw.configcheck import CRON_IDENTIFIER
 from slayq_tw.conninfo import parse
 from slayq_tw.database import Database
-from slayq_tw.errors import DatabaseUnavailable
+from slayq_tw.errors import DatabaseError, DatabaseUnavailable
+from slayq_tw.grants import apply_grants
+from slayq_tw.housekeeping import Housekeeping
+from slayq_tw.jobs import Failure, JobStore
 from slayq_tw.listener import JOBS_CHANNEL, Listener
+from slayq_tw.migrations import migrate
 from tests.pgbouncer import PgBouncer
 from tests.postgres import empty_database, migrated_database
 from tests.waiting import until
+
+STATE = """
+SELECT 'setting', name || '=' || setting FROM pg_catalog.pg_settings
+ WHERE source = 'session' AND name <> ALL ('{application_name,client_encoding,DateStyle,TimeZone}')
+ UNION ALL SELECT 'channel', pg_catalog.pg_listening_channels()
+ UNION ALL SELECT 'statement', name FROM pg_catalog.pg_prepared_statements
+ UNION ALL SELECT 'cursor', name FROM pg_catalog.pg_cursors WHERE name <> ''
+ UNION ALL SELECT 'table', relname FROM pg_catalog.pg_class WHERE relnamespace = pg_catalog.pg_my_temp_schema()
+"""
+"""What belongs to a session; the settings that PgBouncer gives to each client anew are not counted."""
 
 
 class PoolerCase(TestCase):
@@ -69,6 +85,56 @@ class ConnectTests(PoolerCase):
         pooler.start()
         await until(lambda: database.reachable, "the pooler again")
         self.assertEqual(await database.query("SELECT 1"), [(1,)])
+
+
+class StateTests(PoolerCase):
+    """What the daemon's statements leave behind in server connections that others use next."""
+
+    async def test_nothing_is_left(self) -> None:
+        """No setting, lock, statement, table or cursor outlives its transaction, whatever the daemon does."""
+        url = empty_database(self)
+        pooler = PgBouncer(self, url)
+        database = await self.open(pooler.url, size=4)
+        await migrate(database, reactor)
+        await apply_grants(database, ())
+        store = JobStore(database, ["mail", CRON_IDENTIFIER])
+        await store.register()
+        await store.register_crontab()
+        await store.remember_for(600.0)
+        await self.tick(store)
+        for key in ("completed", "failed", "released"):
+            self.sql(f"SELECT public.add_worker_job('mail', '{{}}', job_key => '{key}')", pooler.url)
+        ((*jobs,),) = await store.claim([(["mail"], 10)])
+        self.assertEqual(len(jobs), 3)
+        await store.complete(jobs[:1])
+        await store.fail([Failure(jobs[1], "refused", final=True)])
+        await store.release(jobs[2:])
+        await store.release_strays()
+        await store.unserved()
+        await self.housekeep(database)
+        slow = Deferred.fromCoroutine(database.query("SELECT pg_sleep(9)", timeout=0.1))
+        await self.assertFailure(slow, DatabaseError)
+        busy = [Deferred.fromCoroutine(database.query("SELECT pg_sleep(0.1)")) for _ in range(4)]
+        await DeferredList(busy)  # four server connections at once
+        states = pooler.on_each_server(STATE)
+        self.assertGreaterEqual(len(states), 4)
+        self.assertEqual([state for state in states if state], [])
+        held = "SELECT count(*) FROM pg_locks JOIN pg_database AS db ON db.oid = database"
+        held += " WHERE locktype = 'advisory' AND datname = current_database()"
+        self.assertEqual(self.sql(held, url), [(0,)])
+
+    async def tick(self, store: JobStore) -> None:
+        minute = datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(minutes=1)
+        added, _ = await store.schedule_tick(minute, '{"event":"cron"}', None)
+        self.assertTrue(added)
+
+    async def housekeep(self, database: Database) -> None:
+        chores = Housekeeping(database, ["mail"])
+        await chores.sweep()
+        await chores.delete_failed(1e-9)
+        await chores.collect_queues()
+        await chores.collect_tasks()
+        await chores.recover_queues()
 
 
 class ClientTests(PoolerCase):
@@ -128,8 +194,9 @@ class ListenerTests(PoolerCase):
             self.assertFalse(one.hears)
         self.assertEqual(self.said(events, "listen_silent"), 1)
         self.assertEqual(self.said(events, "listen_restored"), 0)
-        self.sql(f"""NOTIFY "{JOBS_CHANNEL}", 'x'; NOTIFY "{echo.CHANNEL}", 'x'""", url)
-        self.assertEqual(await database.query("SELECT pg_listening_channels()"), [])
+        self.assertEqual(
+            set(map(len, pooler.on_each_server("SELECT pg_catalog.pg_listening_channels()"))), {0}
+        )
         self.assertNotIn("when not linked", pooler.log())
         self.assertEqual(self.jobs, 0)
 
@@ -144,8 +211,9 @@ class ListenerTests(PoolerCase):
             one = await self.listen(pooler.url, database)
             await until(lambda: self.said(events, "listen_silent") == 1, "silence")
         self.assertFalse(one.hears)
-        self.sql(f"""NOTIFY "{JOBS_CHANNEL}", 'x'""", url)
-        self.assertNotIn("when not linked", pooler.log())
+        listening = pooler.on_each_server("SELECT pg_catalog.pg_listening_channels()")
+        self.assertGreaterEqual(len(listening), 5)
+        self.assertLessEqual({row for rows in listening for row in rows}, {(echo.CHANNEL,)})
 
     async def test_direct(self) -> None:
         """A direct connection beside a pool that goes through the pooler hears everything."""
