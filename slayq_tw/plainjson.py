@@ -24,7 +24,7 @@ def _refuse(number: str) -> None:
     raise _NotPlainError(number)
 
 
-_decode = json.JSONDecoder(parse_float=_refuse, parse_constant=_refuse).decode  # type: ignore[arg-type]
+_decode = json.JSONDecoder(parse_float=_refuse, parse_constant=_refuse).decode
 _encode = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
 
 
