@@ -251,10 +251,10 @@ def build(
     sender = WebhookSender(direct(agent, treq_post), treq_post, reactor, config.secret)
     results = ResultWriter(store, reactor, wake, lambda: service.in_flight > 0)
     worker = JobWorker(sender, results, timeouts, now, verbose=verbose)
-    claim = Claimer(store, reactor).claim
+    claimer = Claimer(store, reactor)
     groups = [(queue.names, queue.concurrency) for queue in config.queues]
     pollers = [
-        QueuePoller(names, concurrency, claim, worker.work, results.released, reactor)
+        QueuePoller(names, concurrency, claimer, worker.work, results.released, reactor)
         for names, concurrency in (*groups, ((CRON_IDENTIFIER,), 1))
     ]
     others = [
