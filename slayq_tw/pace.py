@@ -1,12 +1,11 @@
 """`Pace`: how often the queues are looked at while nobody announces jobs."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 
-from slayq_tw.claims import Claim
 from slayq_tw.jobs import Job
 
 FASTEST = 0.05
@@ -15,6 +14,10 @@ SLOWEST = 1.0
 """Seconds between two looks of idle queues: what the pollers do by themselves, announcements or not."""
 SLOWING = 10.0
 """The interval is the time since the last work divided by this: 0.05 s for half a second, 1 s after ten."""
+
+T = TypeVar("T")
+Work = Callable[[Job], Deferred[None]]
+"""What a poller does with a job."""
 
 
 def interval(idle: float) -> float:
@@ -41,13 +44,16 @@ class Pace(Service):
         self._worked_at = 0.0
         self._timer: Any = None
 
-    def noting(self, claim: Claim) -> Claim:
-        """The same claim; what it finds sets the pace."""
+    def following(self, work: Work) -> Work:
+        """The same work; a job's beginning and end set the pace. An application often adds jobs in both."""
 
-        def noted(names: Sequence[str], limit: int) -> Deferred[list[Job]]:
-            return claim(names, limit).addCallback(self._note)
+        def followed(job: Job) -> Deferred[None]:
+            if self._announced():
+                return work(job)
+            self._worked(None)
+            return work(job).addBoth(self._worked)
 
-        return noted
+        return followed
 
     def startService(self) -> None:
         """Begin, at the fastest pace."""
@@ -62,12 +68,11 @@ class Pace(Service):
         if timer is not None:
             timer.cancel()
 
-    def _note(self, jobs: list[Job]) -> list[Job]:
-        if jobs:
-            self._worked_at = now = self._clock.seconds()
-            if self._timer is not None and self._timer.getTime() - now > FASTEST:
-                self._timer.reset(FASTEST)
-        return jobs
+    def _worked(self, result: T) -> T:
+        self._worked_at = now = self._clock.seconds()
+        if self._timer is not None and self._timer.getTime() - now > FASTEST:
+            self._timer.reset(FASTEST)
+        return result
 
     def _turn(self) -> None:
         wait = interval(self._clock.seconds() - self._worked_at)

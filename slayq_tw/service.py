@@ -25,9 +25,10 @@ from slayq_tw.listener import Listener
 from slayq_tw.migrations import migrate
 from slayq_tw.pace import Pace
 from slayq_tw.poller import QueuePoller
+from slayq_tw.posting import direct, through_treq
 from slayq_tw.results import ResultWriter
 from slayq_tw.watch import UnservedWatch
-from slayq_tw.webclient import make_http_client
+from slayq_tw.webclient import make_agent, make_http_client
 from slayq_tw.worker import JobWorker
 
 EXIT_FAILED = 1
@@ -202,7 +203,12 @@ class SlayQService(MultiService):
 
 
 def build(
-    config: Config, reactor: Any, *, now: Callable[[], float] = time.time, upgrade_old: bool = False
+    config: Config,
+    reactor: Any,
+    *,
+    now: Callable[[], float] = time.time,
+    upgrade_old: bool = False,
+    verbose: bool = False,
 ) -> SlayQService:
     """Put a daemon together.
 
@@ -211,6 +217,7 @@ def build(
         reactor: its `seconds` should be monotonic.
         now: wall-clock time, seconds since the epoch.
         upgrade_old: whether a job schema that no running worker survives the upgrade of may be upgraded.
+        verbose: whether each delivery is worth an event for the log.
     """
     log = Logger()
     parameters, warnings = conninfo.parse(config.database_url)
@@ -244,14 +251,17 @@ def build(
         service.migrated(revision)
 
     slots = sum(queue.concurrency for queue in config.queues) + 1
-    sender = WebhookSender(make_http_client(reactor, slots), reactor, config.secret)
+    agent = make_agent(reactor, slots)
+    treq_post = through_treq(make_http_client(agent), reactor)
+    sender = WebhookSender(direct(agent, treq_post), treq_post, reactor, config.secret)
     results = ResultWriter(store, reactor, wake, lambda: service.in_flight > 0)
-    worker = JobWorker(sender, results, timeouts, now)
+    worker = JobWorker(sender, results, timeouts, now, verbose=verbose)
+    claimer = Claimer(store, reactor)
     pace = Pace(lambda: listener.hears, wake, reactor)
-    claim = pace.noting(Claimer(store, reactor).claim)
+    work = pace.following(worker.work)
     groups = [(queue.names, queue.concurrency) for queue in config.queues]
     pollers = [
-        QueuePoller(names, concurrency, claim, worker.work, results.released, reactor)
+        QueuePoller(names, concurrency, claimer, work, results.released, reactor)
         for names, concurrency in (*groups, ((CRON_IDENTIFIER,), 1))
     ]
     others = [

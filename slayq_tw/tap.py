@@ -33,7 +33,8 @@ class Options(usage.Options):
 
     synopsis = "[options]"
     longdesc = (
-        "Needs SLAY_Q_DATABASE_URL, SLAY_Q_SECRET and SLAY_Q_CRON_URL, from the environment or from ./.env."
+        "Needs SLAY_Q_DATABASE_URL, SLAY_Q_SECRET and SLAY_Q_CRON_URL, from the environment or from ./.env; "
+        "behind a transaction pooler, SLAY_Q_LISTEN_URL may name a direct connection."
     )
     optParameters = [
         ["config", "c", "slay-config.json", "Configuration file, JSON or YAML."],
@@ -83,7 +84,12 @@ def makeService(options: Options) -> IService:
     except ConfigError as error:
         raise SystemExit(str(error)) from error
     daemon = Daemon(_log_observer(options))
-    service = build(config, reactor, upgrade_old=bool(options["upgrade-old-schema"]))
+    service = build(
+        config,
+        reactor,
+        upgrade_old=bool(options["upgrade-old-schema"]),
+        verbose=options["log-level"] == "debug",
+    )
     service.setServiceParent(daemon)
     if options["health-file"]:
         HealthService(

@@ -1,14 +1,11 @@
 """`slayq_tw.pace`."""
 
-from collections.abc import Sequence
-
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from slayq_tw.errors import DatabaseUnavailable
 from slayq_tw.jobs import Job
-from slayq_tw.pace import FASTEST, SLOWEST, Pace, interval
+from slayq_tw.pace import FASTEST, Pace, interval
 from tests.fakes import a_job
 
 
@@ -30,22 +27,19 @@ class PaceTests(SynchronousTestCase):
         self.wakes: list[float] = []
         self.announced = False
         self.pace = Pace(lambda: self.announced, lambda: self.wakes.append(self.clock.seconds()), self.clock)
-        self.found: Deferred[list[Job]] = succeed([])
-        self.claim = self.pace.noting(self.answer)
+        self.deliveries: list[Deferred[None]] = []
+        self.work = self.pace.following(self.deliver)
         self.pace.startService()
         self.addCleanup(lambda: self.assertEqual(self.clock.getDelayedCalls(), []))
         self.addCleanup(self.pace.stopService)
 
-    def answer(self, names: Sequence[str], limit: int) -> Deferred[list[Job]]:
-        self.assertEqual((names, limit), (["mail"], 3))
-        return self.found
+    def deliver(self, job: Job) -> Deferred[None]:
+        self.assertEqual(job, a_job(1))
+        self.deliveries.append(Deferred())
+        return self.deliveries[-1]
 
     def pass_time(self, seconds: float) -> None:
         self.clock.pump([0.01] * round(seconds / 0.01))
-
-    def work(self) -> None:
-        self.found = succeed([a_job(1)])
-        self.assertEqual(self.successResultOf(self.claim(["mail"], 3)), [a_job(1)])
 
     def test_slows_down(self) -> None:
         """After the start it is fast; an idle daemon is soon left to the pollers' own interval."""
@@ -58,28 +52,33 @@ class PaceTests(SynchronousTestCase):
         self.assertEqual(self.wakes, [])
 
     def test_work_quickens(self) -> None:
-        """A claim that finds jobs is followed by a look within 50 ms, however slow the pace was."""
-        self.pass_time(60.0)
-        self.wakes.clear()
-        self.pass_time(0.3)  # in the middle of a long wait
-        self.work()
-        self.pass_time(FASTEST + 0.01)
-        self.assertEqual(len(self.wakes), 1)
+        """A job's beginning and its end are followed by a look within 50 ms, however slow the pace was."""
+        for change in (lambda: self.work(a_job(1)), lambda: self.deliveries[-1].callback(None)):
+            self.pass_time(60.0)
+            self.wakes.clear()
+            self.pass_time(0.3)  # in the middle of a long wait
+            change()
+            self.pass_time(FASTEST + 0.01)
+            self.assertEqual(len(self.wakes), 1)
 
-    def test_empty_claims_do_not(self) -> None:
-        """A claim that finds nothing, or fails, changes nothing."""
+    def test_a_long_delivery(self) -> None:
+        """While a receiver takes its time nobody is woken."""
+        self.work(a_job(1))
         self.pass_time(60.0)
         self.wakes.clear()
-        self.assertEqual(self.successResultOf(self.claim(["mail"], 3)), [])
-        self.found = fail(DatabaseUnavailable("gone"))
-        self.failureResultOf(self.claim(["mail"], 3), DatabaseUnavailable)
-        self.pass_time(SLOWEST * 3)
+        self.pass_time(60.0)
         self.assertEqual(self.wakes, [])
+
+    def test_passes_through(self) -> None:
+        """Who follows sees a delivery's failure, and can cancel it."""
+        working = self.work(a_job(1))
+        working.cancel()
+        self.failureResultOf(working, CancelledError)
 
     def test_announced(self) -> None:
         """Where jobs are announced nobody is woken, and again as soon as they are not."""
         self.announced = True
-        self.work()
+        self.work(a_job(1))
         self.pass_time(0.4)
         self.assertEqual(self.wakes, [])
         self.announced = False
@@ -87,15 +86,16 @@ class PaceTests(SynchronousTestCase):
         self.assertTrue(self.wakes)
 
     def test_busy_without_pause(self) -> None:
-        """Claims that follow each other closely do not put the next look off for ever."""
+        """Jobs that follow each other closely do not put the next look off for ever."""
         for _ in range(20):
-            self.work()
+            self.work(a_job(1))
             self.pass_time(0.03)
         self.assertGreaterEqual(len(self.wakes), 8)
 
     def test_stop(self) -> None:
-        """Stopping wakes nobody any more, also when a claim is answered after it; doing it twice is harmless."""
+        """Stopping wakes nobody any more, also when a delivery ends after it; doing it twice is harmless."""
+        self.work(a_job(1))
         self.pace.stopService()
-        self.work()
+        self.deliveries[-1].callback(None)
         self.pass_time(5.0)
         self.assertEqual(self.wakes, [])

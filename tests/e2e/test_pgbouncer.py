@@ -8,6 +8,7 @@ from slayq_tw import health
 from tests.e2e.case import EndToEndCase
 from tests.pgbouncer import PgBouncer
 from tests.processes import Daemon
+from tests.waiting import until
 
 
 class PgBouncerTests(EndToEndCase):
@@ -60,6 +61,7 @@ class PgBouncerTests(EndToEndCase):
         # A daemon that looks once a second takes half a second on average.
         self.assertLess(statistics.median(delays[1:]), 0.25, delays)
         path = str(daemon.folder / "health")
+        await until(lambda: health.read(path)["state"] == "running", "the file's next turn")
         self.assertIsNone(health.check(path, time.time()))
         self.assertEqual(health.read(path)["database"], "reachable")
 
