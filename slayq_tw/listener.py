@@ -1,7 +1,7 @@
 """`Listener`: the one connection that LISTENs, and that knows whether it hears anything."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -33,6 +33,8 @@ class Listener:
         on_jobs: called when jobs may be due, also after a reconnection.
         on_migration: called with the revision of a breaking migration.
         query: runs SQL on another connection, the pool's.
+        while_silent: what to look at every minute while schema changes are not announced either; may raise
+            DatabaseError.
         display: how the log names this database: without its password.
     """
 
@@ -46,11 +48,13 @@ class Listener:
         on_migration: Callable[[int], None],
         query: Query,
         *,
+        while_silent: Callable[[], Awaitable[None]],
         display: str = "Postgres",
     ) -> None:
         self._clock = reactor
         self._on_jobs = on_jobs
         self._on_migration = on_migration
+        self._while_silent = while_silent
         self._display = display
         self._connection = Connection(parameters, reactor)
         self._connection.addNotifyObserver(self._notified)
@@ -74,7 +78,7 @@ class Listener:
             await self._connection.connect()
         except DatabaseUnavailable as error:
             self.log.warn(
-                "{event}: {database}: {reason}; until it is, new jobs are found by polling",
+                "{event}: {database}: {reason}; until it is reached, new jobs are found by polling",
                 event="listen_unreachable",
                 database=self._display,
                 reason=str(error),
@@ -97,6 +101,7 @@ class Listener:
         self._connects += 1
         self._subscribed = self._heard = False
         self._due = None
+        self._echo.give_up()
         self._loop.wake()
         return succeed(None)
 
@@ -116,6 +121,14 @@ class Listener:
         self._due = self._clock.seconds() + CHECK_INTERVAL
         self._heard = arrives
         self._report()
+        if not arrives:
+            await self._look_at_schema()
+
+    async def _look_at_schema(self) -> None:
+        try:
+            await self._while_silent()
+        except DatabaseError:
+            return  # the pollers say it
 
     async def _subscribe_if_direct(self) -> None:
         """Where nothing can stand in the way, the echo need not be waited for."""
@@ -141,8 +154,8 @@ class Listener:
             self.log.info("{event}: {database}", event="listen_restored", database=self._display)
             return
         self.log.warn(
-            "{event}: announcements of new jobs do not arrive over {database}, as through a pooler in transaction mode; "
-            "the queues are polled instead, at least once a second. For less delay, let SLAY_Q_LISTEN_URL name a "
+            "{event}: announcements of new jobs do not arrive over {database}, as through a pooler in transaction mode, "
+            "or from another database; the queues are polled instead, at least once a second. For less delay, let SLAY_Q_LISTEN_URL name a "
             "direct connection or a pooler in session mode",
             event="listen_silent",
             database=self._display,

@@ -22,7 +22,7 @@ from slayq_tw.graphile import REVISION
 from slayq_tw.housekeeping import Housekeeping, HousekeepingService
 from slayq_tw.jobs import JobStore
 from slayq_tw.listener import Listener
-from slayq_tw.migrations import migrate
+from slayq_tw.migrations import breaking_revision, migrate
 from slayq_tw.pace import Pace
 from slayq_tw.poller import QueuePoller
 from slayq_tw.posting import direct, through_treq
@@ -250,6 +250,9 @@ def build(
     def migrated(revision: int) -> None:
         service.migrated(revision)
 
+    async def look_at_schema() -> None:
+        service.migrated(await breaking_revision(database))
+
     slots = sum(queue.concurrency for queue in config.queues) + 1
     agent = make_agent(reactor, slots)
     treq_post = through_treq(make_http_client(agent), reactor)
@@ -276,6 +279,7 @@ def build(
         wake,
         migrated,
         database.query,
+        while_silent=look_at_schema,
         display=conninfo.display(listen_parameters),
     )
     service = SlayQService(database, prepare, listener, pollers, others, results, config.grace, reactor)

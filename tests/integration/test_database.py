@@ -185,7 +185,11 @@ class ListenerTests(TestCase):
         pool = Database(parameters, reactor, size=1)
         self.addCleanup(pool.close)
         await pool.open()
-        listener = Listener(parameters, reactor, lambda: tell("jobs"), tell, pool.query)
+
+        async def look() -> None:
+            self.fail("it is not silent")
+
+        listener = Listener(parameters, reactor, lambda: tell("jobs"), tell, pool.query, while_silent=look)
         self.addCleanup(listener.close)
         await listener.open()
         self.assertEqual(await next_news(), "jobs")

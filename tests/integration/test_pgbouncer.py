@@ -160,13 +160,18 @@ class ListenerTests(PoolerCase):
     """Whether announcements arrive."""
 
     async def listen(self, url: str, database: Database) -> Listener:
-        self.jobs = 0
+        self.jobs = self.looks = 0
         parameters, _ = parse(url)
 
         def on_jobs() -> None:
             self.jobs += 1
 
-        one = Listener(parameters, reactor, on_jobs, lambda _: None, database.query)
+        async def look() -> None:
+            self.looks += 1
+            if self.looks == 1:
+                raise DatabaseUnavailable("away")
+
+        one = Listener(parameters, reactor, on_jobs, lambda _: None, database.query, while_silent=look)
         self.addCleanup(one.close)
         await one.open()
         return one
@@ -175,22 +180,16 @@ class ListenerTests(PoolerCase):
         return sum(event.get("event") == name for event in events)
 
     async def test_silent(self) -> None:
-        """In transaction mode nothing arrives. That is said once, and no LISTEN is left in the pooler."""
+        """In transaction mode nothing arrives. That is said once, the schema is looked at instead, and no LISTEN is
+        left in the pooler."""
         url = empty_database(self)
         self.patch(listener, "CHECK_INTERVAL", 0.1)
         self.patch(listener, "LOOK_INTERVAL", 0.05)
         pooler = PgBouncer(self, url)
         database = await self.open(pooler.url)
-        asked: list[str] = []
-
-        async def query(sql: str, *arguments: Any) -> list[tuple[Any, ...]]:
-            asked.append(sql)
-            return await database.query(sql, *arguments)
-
-        database_of_listener: Any = type("Pool", (), {"query": staticmethod(query)})
         with capturedLogs() as events:
-            one = await self.listen(pooler.url, database_of_listener)
-            await until(lambda: len(asked) >= 4, "four tests")
+            one = await self.listen(pooler.url, database)
+            await until(lambda: self.looks >= 3, "three tests")
             self.assertFalse(one.hears)
         self.assertEqual(self.said(events, "listen_silent"), 1)
         self.assertEqual(self.said(events, "listen_restored"), 0)
@@ -227,6 +226,15 @@ class ListenerTests(PoolerCase):
             await database.query(f"""SELECT pg_notify('{JOBS_CHANNEL}', '{{"count":1}}')""")
             await until(lambda: self.jobs == 2, "the announcement")
         self.assertEqual(self.said(events, "listen_silent"), 0)
+        self.assertEqual(self.looks, 0)
+
+    async def test_another_database(self) -> None:
+        """A listener in another database than the pool's hears nothing, and that is said too."""
+        self.patch(echo, "PATIENCE", 0.3)
+        database = await self.open(empty_database(self))
+        with capturedLogs() as events:
+            await self.listen(empty_database(self), database)
+            await until(lambda: self.said(events, "listen_silent") == 1, "silence")
 
     async def test_session_mode(self) -> None:
         """A pooler in session mode passes announcements on; one that is changed to it is noticed."""
