@@ -8,13 +8,17 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from slayq_tw.errors import DatabaseError
-from slayq_tw.jobs import Job, JobStore
+from slayq_tw.jobs import MAX_CLAIM, Job, JobStore
 
 REFRESH_INTERVAL = 30.0
 """Seconds after which task ids are read again: a clean-up may have deleted a row that an application recreated."""
 
 SECOND_SWEEP = 15.0
 """Seconds after a lost answer until strays are looked for once more: its statement may have arrived late."""
+
+LARGE = MAX_CLAIM // 8
+"""Characters of payload from which on a claim may have been cut short: a character has four bytes at most, and JSON's
+text is longer than what Postgres counts of a compressed one."""
 
 
 class Queue(Protocol):
@@ -35,7 +39,7 @@ class Queue(Protocol):
         """How many jobs it takes now; 0 when it expects none. The answer, if it is more, is `take` or `claim_failed`."""
 
     def take(self, jobs: Sequence[Job], asked: int) -> None:
-        """The claimed jobs, by priority and run_at."""
+        """The claimed jobs, by priority and run_at, and how many there was room for in the claim."""
 
     def claim_failed(self, error: DatabaseError) -> None:
         """The statement failed."""
@@ -142,5 +146,7 @@ class Claimer:
 
 
 def _deal(claimed: list[list[Job]], asked: list[tuple[Queue, int]]) -> None:
+    large = sum(len(job.payload or "") for jobs in claimed for job in jobs) > LARGE
     for (queue, limit), jobs in zip(asked, claimed, strict=True):
-        queue.take(jobs, limit)
+        # A claim that was cut short for the size of its payloads has as many jobs as there were room for.
+        queue.take(jobs, len(jobs) if large else limit)

@@ -11,6 +11,10 @@ from slayq_tw.errors import DatabaseError
 from slayq_tw.sqlfiles import named_queries
 
 CRON_KEY = "cron"
+MAX_CLAIM = 16 * 1024 * 1024
+"""Bytes of payload after which a claim takes no further jobs; so it has one payload more than that, at most."""
+MAX_PAYLOAD = 16 * 1024 * 1024
+"""Bytes of one payload, at most: larger ones are not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +23,7 @@ class Job:
 
     Attributes:
         identifier: the task identifier, a queue's name or alias.
-        payload: the JSON text, byte for byte.
+        payload: the JSON text, byte for byte; None when it is larger than `MAX_PAYLOAD`.
         attempts: this attempt's number, 1 at the first.
         lane: id of the serial queue, or None.
         locked_at: when it was claimed: with the worker's id, the claim's identity.
@@ -28,7 +32,7 @@ class Job:
 
     id: int
     identifier: str
-    payload: str
+    payload: str | None
     attempts: int
     max_attempts: int
     key: str | None
@@ -117,7 +121,14 @@ class JobStore:
         tasks, groups, limits = (list(column) for column in zip(*asked, strict=True))
         rows = await self._database.query(
             self._queries["claim_jobs"],
-            {"tasks": tasks, "groups": groups, "limits": limits, "worker": self.worker},
+            {
+                "tasks": tasks,
+                "groups": groups,
+                "limits": limits,
+                "worker": self.worker,
+                "max_bytes": MAX_CLAIM,
+                "max_payload": MAX_PAYLOAD,
+            },
         )
         group_of = dict(zip(tasks, groups, strict=True))
         claimed: list[list[Job]] = [[] for _ in requests]
@@ -165,9 +176,7 @@ class JobStore:
     async def release(self, jobs: Sequence[Job]) -> set[int]:
         """Hand jobs back unworked, their attempt uncounted; the ids whose claim still stood."""
         jobs = sorted(jobs, key=_by_id)
-        rows = await self._database.query(
-            self._queries["release_jobs"], {**self._claims(jobs), "keys": [job.key for job in jobs]}
-        )
+        rows = await self._database.query(self._queries["release_jobs"], self._claims(jobs))
         self._let_go(jobs)
         return {row[0] for row in rows}
 

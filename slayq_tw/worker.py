@@ -10,7 +10,7 @@ from twisted.python.failure import Failure as TwistedFailure
 from slayq_tw.configcheck import CRON_IDENTIFIER
 from slayq_tw.delivery import Answer, WebhookSender
 from slayq_tw.errors import DeliveryError, PayloadError
-from slayq_tw.jobs import CRON_KEY, Failure, Job
+from slayq_tw.jobs import CRON_KEY, MAX_PAYLOAD, Failure, Job
 from slayq_tw.payload import parse_payload, request_body
 from slayq_tw.results import ResultWriter
 from slayq_tw.retry import Outcome, outcome_for, retry_after
@@ -66,6 +66,9 @@ class JobWorker:
         return delivering.addErrback(self._broken, job)
 
     def _deliver(self, job: Job) -> Any:
+        if job.payload is None:
+            self._fail(job, f"payload is larger than {MAX_PAYLOAD:,} bytes", final=True)
+            return None
         try:
             payload = parse_payload(job.payload)
         except PayloadError as error:

@@ -21,101 +21,9 @@ SELECT identifier, id FROM added
 SELECT task.identifier, task.id FROM graphile_worker._private_tasks AS task JOIN wanted USING (identifier);
 
 -- name: claim_jobs
--- Take due jobs for several groups of tasks at once: at most `limits[n]` for the group of `tasks[n]`, by priority and
--- run_at, and at most one for each serial lane. Jobs without a lane are found by walking each task's few distinct
--- priorities, so that neither other tasks' backlogs nor future jobs are read. Jobs in lanes are found by walking the
--- lanes that have any, and their priorities. Ids go into the updates as arrays, which keeps them on the primary key whatever the statistics.
-SET LOCAL enable_seqscan = off;
-WITH RECURSIVE asked AS MATERIALIZED (
-  SELECT task_id, grp, lim FROM unnest(%(tasks)s::integer[], %(groups)s::integer[], %(limits)s::integer[])
-         AS asked (task_id, grp, lim)
-), levels (task_id, grp, lim, priority) AS (
-  SELECT asked.task_id, asked.grp, asked.lim, lowest.priority
-    FROM asked
-   CROSS JOIN LATERAL (
-         SELECT job.priority
-           FROM graphile_worker._private_jobs AS job
-          WHERE job.task_id = asked.task_id AND job.is_available = true AND job.job_queue_id IS NULL
-          ORDER BY job.priority
-          LIMIT 1) AS lowest
-   UNION ALL
-  SELECT levels.task_id, levels.grp, levels.lim, higher.priority
-    FROM levels
-   CROSS JOIN LATERAL (
-         SELECT job.priority
-           FROM graphile_worker._private_jobs AS job
-          WHERE job.task_id = levels.task_id AND job.is_available = true AND job.job_queue_id IS NULL
-            AND job.priority > levels.priority
-          ORDER BY job.priority
-          LIMIT 1) AS higher
-), free AS MATERIALIZED (
-  SELECT due.id, levels.grp, levels.lim, levels.priority, due.run_at, NULL::integer AS lane
-    FROM levels
-   CROSS JOIN LATERAL (
-         SELECT job.id, job.run_at
-           FROM graphile_worker._private_jobs AS job
-          WHERE job.task_id = levels.task_id AND job.is_available = true AND job.job_queue_id IS NULL
-            AND job.priority = levels.priority AND job.run_at <= now()
-          ORDER BY job.run_at
-          LIMIT levels.lim
-            FOR UPDATE SKIP LOCKED) AS due
-), lanes (task_id, grp, lim, lane, priority) AS (
-  SELECT asked.task_id, asked.grp, asked.lim, lowest.job_queue_id, lowest.priority
-    FROM asked
-   CROSS JOIN LATERAL (
-         SELECT job.job_queue_id, job.priority
-           FROM graphile_worker._private_jobs AS job
-          WHERE job.task_id = asked.task_id AND job.is_available = true AND job.job_queue_id IS NOT NULL
-          ORDER BY job.job_queue_id, job.priority
-          LIMIT 1) AS lowest
-   UNION ALL
-  SELECT lanes.task_id, lanes.grp, lanes.lim, higher.job_queue_id, higher.priority
-    FROM lanes
-   CROSS JOIN LATERAL (
-         SELECT job.job_queue_id, job.priority
-           FROM graphile_worker._private_jobs AS job
-          WHERE job.task_id = lanes.task_id AND job.is_available = true AND job.job_queue_id IS NOT NULL
-            AND (job.job_queue_id, job.priority) > (lanes.lane, lanes.priority)
-          ORDER BY job.job_queue_id, job.priority
-          LIMIT 1) AS higher
-), heads AS MATERIALIZED (
-  SELECT DISTINCT ON (lanes.lane) head.id, lanes.grp, lanes.lim, lanes.priority, head.run_at, lanes.lane
-    FROM lanes
-    JOIN graphile_worker._private_job_queues AS queue ON queue.id = lanes.lane AND queue.is_available = true
-   CROSS JOIN LATERAL (
-         SELECT job.id, job.run_at
-           FROM graphile_worker._private_jobs AS job
-          WHERE job.task_id = lanes.task_id AND job.job_queue_id = lanes.lane AND job.priority = lanes.priority
-            AND job.is_available = true AND job.run_at <= now()
-          ORDER BY job.run_at
-          LIMIT 1) AS head
-   ORDER BY lanes.lane, lanes.priority, head.run_at
-), ranked AS MATERIALIZED (
-  SELECT id, lane
-    FROM (SELECT id, lane, lim, row_number() OVER (PARTITION BY grp ORDER BY priority, run_at, id) AS place
-            FROM (SELECT * FROM free UNION ALL SELECT * FROM heads) AS candidate) AS placed
-   WHERE place <= lim
-), locked_lanes AS MATERIALIZED (
-  SELECT queue.id
-    FROM graphile_worker._private_job_queues AS queue
-   WHERE queue.id = ANY (ARRAY(SELECT lane FROM ranked WHERE lane IS NOT NULL)) AND queue.is_available = true
-     FOR UPDATE SKIP LOCKED
-), locked_heads AS MATERIALIZED (
-  SELECT job.id, job.job_queue_id
-    FROM graphile_worker._private_jobs AS job
-   WHERE job.id = ANY (ARRAY(SELECT ranked.id FROM ranked JOIN locked_lanes ON locked_lanes.id = ranked.lane))
-     AND job.is_available = true
-     FOR UPDATE SKIP LOCKED
-), taken_lanes AS (
-  UPDATE graphile_worker._private_job_queues AS queue
-     SET locked_by = %(worker)s, locked_at = now()
-   WHERE queue.id = ANY (ARRAY(SELECT job_queue_id FROM locked_heads))
-)
-UPDATE graphile_worker._private_jobs AS job
-   SET attempts = job.attempts + 1, locked_by = %(worker)s, locked_at = now()
- WHERE job.id = ANY (ARRAY(SELECT id FROM ranked WHERE lane IS NULL UNION ALL SELECT id FROM locked_heads))
-RETURNING job.id, job.task_id, job.payload::text, job.attempts, job.max_attempts, job.key, job.priority, job.run_at,
-          job.job_queue_id, job.locked_at, job.revision;
+SELECT id, task_id, payload, attempts, max_attempts, key, priority, run_at, job_queue_id, locked_at, revision
+  FROM slayq._private_claim_jobs(%(tasks)s::integer[], %(groups)s::integer[], %(limits)s::integer[], %(worker)s,
+                                 %(max_bytes)s, %(max_payload)s);
 
 -- name: complete_jobs
 -- Remove delivered jobs. One whose claim is gone was delivered all the same, so it goes too, unless its revision
@@ -168,19 +76,15 @@ SELECT id, exhausted FROM kept;
 
 -- name: release_jobs
 -- Give claimed jobs back unworked: the attempt does not count. A job whose key was re-added meanwhile is superseded:
--- it is unlocked but stays exhausted, or it would run beside its successor. So is a keyless job that the application
--- re-added under `job-<id>`: superseding stamps updated_at, which nothing else does to a locked job without a key.
--- Returns what was still ours.
+-- it is unlocked but stays exhausted, or it would run beside its successor. Returns what was still ours.
 SET LOCAL enable_seqscan = off;
 WITH claim AS (
-  SELECT id, key, locked_at, lane
-    FROM unnest(%(ids)s::bigint[], %(keys)s::text[], %(claimed)s::timestamptz[], %(lanes)s::integer[])
-         AS claim (id, key, locked_at, lane)
+  SELECT id, locked_at, lane
+    FROM unnest(%(ids)s::bigint[], %(claimed)s::timestamptz[], %(lanes)s::integer[]) AS claim (id, locked_at, lane)
 ), released AS (
   UPDATE graphile_worker._private_jobs AS job
-     SET attempts = CASE WHEN job.key IS DISTINCT FROM claim.key
-                           OR (job.key IS NULL AND job.updated_at >= job.locked_at AND job.attempts >= job.max_attempts)
-                         THEN job.attempts ELSE greatest(0, job.attempts - 1) END,
+     SET attempts = CASE WHEN slayq._private_is_superseded(job) THEN job.attempts
+                         ELSE greatest(0, job.attempts - 1) END,
          locked_by = NULL,
          locked_at = NULL
     FROM claim
@@ -196,22 +100,8 @@ SELECT id FROM released;
 
 -- name: release_strays
 -- Hand back jobs that carry this worker's id but that it does not hold: their claim was committed and its answer lost.
--- The key at the claim is unknown, but superseding a locked job is the one thing that stamps updated_at and leaves it
--- without a key. Lanes are freed when no held job is in them.
-WITH strays AS (
-  UPDATE graphile_worker._private_jobs AS job
-     SET attempts = CASE WHEN job.key IS NULL AND job.updated_at >= job.locked_at AND job.attempts >= job.max_attempts
-                         THEN job.attempts ELSE greatest(0, job.attempts - 1) END,
-         locked_by = NULL,
-         locked_at = NULL
-   WHERE job.locked_by = %(worker)s AND NOT (job.id = ANY (%(held)s::bigint[]))
-  RETURNING job.id
-), freed AS (
-  UPDATE graphile_worker._private_job_queues AS queue
-     SET locked_by = NULL, locked_at = NULL
-   WHERE queue.locked_by = %(worker)s AND NOT (queue.id = ANY (%(lanes)s::integer[]))
-)
-SELECT id FROM strays;
+-- Lanes are freed when no held job is in them.
+SELECT slayq._private_return_jobs(%(worker)s, %(held)s::bigint[], %(lanes)s::integer[]);
 
 -- name: unserved_identifiers
 -- Identifiers outside `tasks` for which a job is due.

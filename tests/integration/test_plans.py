@@ -1,6 +1,5 @@
 """The plans of the statements that run for every batch, where statistics mislead: how much they read, and by what."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg2
@@ -46,25 +45,36 @@ class PlanTests(SynchronousTestCase):
         Returns:
             How many rows it returned, and how many blocks of 8 kB it looked at.
         """
-        before, statement = QUERIES[name].rsplit(";\n", 1)
+        *before, statement = QUERIES[name].split(";\n")
         self.sql("BEGIN")
-        self.sql(before)
+        for setting in before:
+            self.sql(setting)
         ((plans,),) = self.sql(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", parameters)
+        ((sequential,),) = self.sql(
+            "SELECT seq_scan FROM pg_stat_xact_user_tables WHERE relname = %s", (JOB_TABLE,)
+        )
         self.sql("COMMIT")
+        self.assertEqual(sequential, 0, "sequential scans")
         plan = plans[0]["Plan"]
-        for node in nodes(plan):
-            self.assertNotEqual((node["Node Type"], node.get("Relation Name")), ("Seq Scan", JOB_TABLE))
         return plan["Actual Rows"], plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
 
     def claim(self, identifier: str, limit: int = 10) -> tuple[int, int]:
         return self.explain(
             "claim_jobs",
-            {"tasks": [self.tasks[identifier]], "groups": [0], "limits": [limit], "worker": "pool-test"},
+            {
+                "tasks": [self.tasks[identifier]],
+                "groups": [0],
+                "limits": [limit],
+                "worker": "pool-test",
+                "max_bytes": 2**24,
+                "max_payload": 2**24,
+            },
         )
 
     def test_empty_queue_beside_a_full_one(self) -> None:
         """A claim for the quiet queue reads next to nothing."""
         self.fill()
+        self.claim("quiet")  # the first one of a connection reads the catalogue
         rows, blocks = self.claim("quiet")
         self.assertEqual(rows, 0)
         self.assertLess(blocks, 30)
@@ -79,6 +89,7 @@ class PlanTests(SynchronousTestCase):
     def test_future_jobs(self) -> None:
         """Jobs that are not due cost nothing, whatever their priorities."""
         self.fill(run_at="now() + n * interval '1 day'", priority="mod(n, 5)")
+        self.claim("busy")
         rows, blocks = self.claim("busy")
         self.assertEqual(rows, 0)
         self.assertLess(blocks, 100)
@@ -88,6 +99,7 @@ class PlanTests(SynchronousTestCase):
         self.sql("INSERT INTO graphile_worker._private_job_queues (queue_name) VALUES ('lane')")
         ((lane,),) = self.sql("SELECT id FROM graphile_worker._private_job_queues")
         self.fill(run_at="now() + n * interval '1 day'", priority="mod(n, 5)", lane=str(lane))
+        self.claim("busy")
         rows, blocks = self.claim("busy")
         self.assertEqual(rows, 0)
         self.assertLess(blocks, 100)
@@ -118,7 +130,6 @@ class PlanTests(SynchronousTestCase):
             "errors": ["e"] * 10,
             "delays": [0.0] * 10,
             "finals": [False] * 10,
-            "keys": [None] * 10,
         }
         for number, name in enumerate(("complete_jobs", "fail_jobs", "release_jobs")):
             some = ids[number * 10 : number * 10 + 10]
@@ -129,10 +140,3 @@ class PlanTests(SynchronousTestCase):
             rows, blocks = self.explain(name, common | {"ids": "{" + ",".join(map(str, some)) + "}"})
             self.assertEqual(rows, 10, name)
             self.assertLess(blocks, 10 * 60, name)
-
-
-def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """A plan's nodes."""
-    yield plan
-    for inner in plan.get("Plans", ()):
-        yield from nodes(inner)
