@@ -1,0 +1,124 @@
+"""How fast a backlog is worked off, and what a delivery costs."""
+
+import time
+from dataclasses import dataclass
+
+from bench.contestants import Contestant
+from bench.figures import Samples
+from bench.jobs import Config, identifiers, sample
+from bench.plan import Plan
+from bench.postgres import Database
+from bench.processes import Child, cpu_seconds
+from bench.rig import START_TIMEOUT, Rig
+
+TIMEOUT = 600.0
+"""Seconds for a drain."""
+
+_GLANCE = 0.01
+"""Seconds between two looks at the receiver's count: this is how exact a drain's end is."""
+
+
+@dataclass(frozen=True)
+class Drain:
+    """What a run took: from the first claim to the last completion, and in brackets (`whole_…`) from the very start.
+
+    Attributes:
+        deliveries: how many there were.
+        seconds: of the wall clock.
+        cpu: seconds of CPU of the worker's processes.
+        postgres_cpu: seconds of CPU of the database server.
+        whole_seconds: of the wall clock, from the start of the process.
+        whole_cpu: the same with what the start cost.
+        transactions: of the worker, from its start until after its stop.
+        wal: bytes of write-ahead log.
+    """
+
+    deliveries: int
+    seconds: float
+    cpu: float
+    postgres_cpu: float
+    whole_seconds: float
+    whole_cpu: float
+    transactions: int
+    wal: int
+
+
+def drain(
+    rig: Rig, contestant: Contestant, database: Database, config: Config, *, deliveries: int, everything: bool
+) -> Drain:
+    """Start a worker on a database that is filled, and see how long it takes. The worker is stopped in the end.
+
+    The receiver is asked how far it is, not the database, so that watching costs nothing. The first claim's time is
+    what the database wrote into the jobs of that claim; it is read as soon as the first request has arrived.
+
+    Args:
+        rig: where.
+        contestant: who.
+        database: whose jobs.
+        config: the worker's.
+        deliveries: how many are measured.
+        everything: whether these are all; then the end is when the table is empty, else when the last one arrived.
+
+    Raises:
+        BenchError: it did not work the jobs off.
+    """
+    database.close()
+    rig.server.wait_until_alone(database.name)
+    transactions = rig.server.transactions(database.name)
+    wal = rig.server.wal_position()
+    counted = rig.receiver.count()
+    statements = database.statements
+    with rig.worker(contestant, database, config) as worker:
+        before = rig.receiver.count()
+        while rig.receiver.count() == before:
+            worker.wait(0.002, worker.began + START_TIMEOUT)
+        first_cpu, first_postgres = cpu_seconds(worker.pid), cpu_seconds(rig.server.pid)
+        first = _first_claim(database, worker)
+        while rig.receiver.count() - counted < deliveries:
+            worker.wait(_GLANCE, worker.began + TIMEOUT)
+        while everything and not database.empty():
+            worker.wait(0.002, worker.began + TIMEOUT)
+        now = time.monotonic()
+        cpu, postgres_cpu = cpu_seconds(worker.pid), cpu_seconds(rig.server.pid)
+        wal = rig.server.wal_position() - wal
+    database.close()
+    rig.server.wait_until_alone(database.name)
+    return Drain(
+        deliveries=deliveries,
+        seconds=now - first,
+        cpu=cpu - first_cpu,
+        postgres_cpu=postgres_cpu - first_postgres,
+        whole_seconds=now - worker.began,
+        whole_cpu=cpu,
+        transactions=rig.server.transactions(database.name) - transactions - (database.statements - statements),
+        wal=wal,
+    )
+
+
+def _first_claim(database: Database, worker: Child) -> float:
+    """When the oldest claim was made, by our monotonic clock."""
+    while True:
+        age = database.row(
+            "SELECT extract(epoch FROM clock_timestamp() - min(locked_at)) FROM graphile_worker._private_jobs"
+        )[0]
+        if age is not None:
+            return time.monotonic() - float(age)
+        worker.wait(0.001, worker.began + START_TIMEOUT)
+
+
+def measure_drain(rig: Rig, plan: Plan, samples: Samples) -> None:
+    """The sample configuration's queues and aliases with equal parts of the jobs: everybody drains them in turn."""
+    for contestants in plan.turns():
+        for contestant in contestants:
+            with rig.database(contestant) as database:
+                database.add(plan.jobs, identifiers(sample()), rig.receiver.url)
+                database.settle()
+                run = drain(rig, contestant, database, sample(), deliveries=plan.jobs, everything=True)
+            name = contestant.name
+            samples.record("rate", name, plan.jobs / run.seconds)
+            samples.record("rate with start", name, plan.jobs / run.whole_seconds)
+            samples.record("cpu", name, run.cpu / plan.jobs * 1e6)
+            samples.record("cpu with start", name, run.whole_cpu / plan.jobs * 1e6)
+            samples.record("postgres cpu", name, run.postgres_cpu / plan.jobs * 1e6)
+            samples.record("statements", name, run.transactions / plan.jobs)
+            samples.record("wal", name, run.wal / plan.jobs)
