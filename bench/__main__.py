@@ -59,14 +59,20 @@ def _plan(options: argparse.Namespace) -> Plan:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure the daemon beside its peers.")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description="Measure the daemon beside its peers."
+    )
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help="one small round, in under two minutes")
     size.add_argument("--smoke", action="store_true", help="only see that it runs: no peers, no nginx")
-    parser.add_argument("--only", nargs="+", metavar="NAME", choices=MEASUREMENTS, help=f"of {', '.join(MEASUREMENTS)}")
+    parser.add_argument(
+        "--only", nargs="+", metavar="NAME", choices=MEASUREMENTS, help=f"of {', '.join(MEASUREMENTS)}"
+    )
     parser.add_argument("--rounds", type=_positive, metavar="N", help="repetitions of each measurement")
     parser.add_argument("--jobs", type=_positive, metavar="N", help="jobs of a drain")
-    parser.add_argument("--out", type=Path, default=Path("bench"), metavar="DIR", help="where the report goes")
+    parser.add_argument(
+        "--out", type=Path, default=Path("bench"), metavar="DIR", help="where the report goes"
+    )
     return parser
 
 

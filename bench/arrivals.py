@@ -1,7 +1,7 @@
 """A receiver that notes when each job arrived: `python -m bench.arrivals`, which prints its port.
 
-It answers 200 to every POST. `GET /count` tells how many there were, `GET /arrivals` the number of each job and the
-second, by the monotonic clock, at which its request was complete; that clock is the same for all processes.
+It answers 200 to every POST. `GET /count` tells how many there were. `GET /arrivals` hands over, once, the number of
+each job and the second at which its request was complete, by the monotonic clock, which all processes share.
 """
 
 import json
@@ -23,7 +23,7 @@ class Receiver(Factory):
 
     def __init__(self) -> None:
         self.count = 0
-        self.arrivals: list[tuple[int, float]] = []
+        self._arrivals: list[tuple[int, float]] = []
 
     def buildProtocol(self, addr: Any) -> "Connection":
         """One more client."""
@@ -35,7 +35,12 @@ class Receiver(Factory):
         self.count += 1
         number = _NUMBER.search(body)
         if number:
-            self.arrivals.append((int(number[1]), now))
+            self._arrivals.append((int(number[1]), now))
+
+    def hand_over(self) -> list[tuple[int, float]]:
+        """What arrived since the last call."""
+        arrivals, self._arrivals = self._arrivals, []
+        return arrivals
 
 
 class Connection(Protocol):
@@ -74,7 +79,7 @@ class Connection(Protocol):
         if self._parser.get_method() == b"POST":
             self._receiver.delivered(self._body)
         else:
-            known = self._receiver.count if self._path == b"/count" else self._receiver.arrivals
+            known = self._receiver.count if self._path == b"/count" else self._receiver.hand_over()
             text = json.dumps(known).encode()
             answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(text), text)
         transport: Any = self.transport

@@ -1,11 +1,13 @@
 """How fast a backlog is worked off, and what a delivery costs."""
 
+import itertools
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.contestants import Contestant
 from bench.figures import Samples
-from bench.jobs import Config, identifiers, sample
+from bench.jobs import Config, by_concurrency, identifiers, sample
 from bench.plan import Plan
 from bench.postgres import Database
 from bench.processes import Child, cpu_seconds
@@ -90,7 +92,9 @@ def drain(
         postgres_cpu=postgres_cpu - first_postgres,
         whole_seconds=now - worker.began,
         whole_cpu=cpu,
-        transactions=rig.server.transactions(database.name) - transactions - (database.statements - statements),
+        transactions=rig.server.transactions(database.name)
+        - transactions
+        - (database.statements - statements),
         wal=wal,
     )
 
@@ -108,17 +112,28 @@ def _first_claim(database: Database, worker: Child) -> float:
 
 def measure_drain(rig: Rig, plan: Plan, samples: Samples) -> None:
     """The sample configuration's queues and aliases with equal parts of the jobs: everybody drains them in turn."""
-    for contestants in plan.turns():
-        for contestant in contestants:
-            with rig.database(contestant) as database:
-                database.add(plan.jobs, identifiers(sample()), rig.receiver.url)
-                database.settle()
-                run = drain(rig, contestant, database, sample(), deliveries=plan.jobs, everything=True)
-            name = contestant.name
-            samples.record("rate", name, plan.jobs / run.seconds)
-            samples.record("rate with start", name, plan.jobs / run.whole_seconds)
-            samples.record("cpu", name, run.cpu / plan.jobs * 1e6)
-            samples.record("cpu with start", name, run.whole_cpu / plan.jobs * 1e6)
-            samples.record("postgres cpu", name, run.postgres_cpu / plan.jobs * 1e6)
-            samples.record("statements", name, run.transactions / plan.jobs)
-            samples.record("wal", name, run.wal / plan.jobs)
+    for contestant in itertools.chain.from_iterable(plan.turns()):
+        run = _sample_drain(rig, contestant, identifiers(sample()), plan.jobs)
+        name = contestant.name
+        samples.record("rate", name, plan.jobs / run.seconds)
+        samples.record("rate with start", name, plan.jobs / run.whole_seconds)
+        samples.record("cpu", name, run.cpu / plan.jobs * 1e6)
+        samples.record("cpu with start", name, run.whole_cpu / plan.jobs * 1e6)
+        samples.record("postgres cpu", name, run.postgres_cpu / plan.jobs * 1e6)
+        samples.record("statements", name, run.transactions / plan.jobs)
+        samples.record("wal", name, run.wal / plan.jobs)
+
+
+def measure_steady(rig: Rig, plan: Plan, samples: Samples) -> None:
+    """The same with jobs in proportion to each queue's concurrency, so that no queue is left over in the end."""
+    for contestant in itertools.chain.from_iterable(plan.turns()):
+        run = _sample_drain(rig, contestant, by_concurrency(sample()), plan.jobs)
+        samples.record("steady rate", contestant.name, plan.jobs / run.seconds)
+        samples.record("steady cpu", contestant.name, run.cpu / plan.jobs * 1e6)
+
+
+def _sample_drain(rig: Rig, contestant: Contestant, spread: Sequence[str], jobs: int) -> Drain:
+    with rig.database(contestant) as database:
+        database.add(jobs, spread, rig.receiver.url)
+        database.settle()
+        return drain(rig, contestant, database, sample(), deliveries=jobs, everything=True)

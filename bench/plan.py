@@ -1,5 +1,6 @@
 """`Plan`: how much is measured. `FULL`, `QUICK` and `SMOKE` are the three that there are."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,7 +14,8 @@ class Plan:
     Attributes:
         measurements: which, in this order.
         contestants: who takes part where others are compared.
-        rounds: of each measurement; figures are medians over them.
+        watched: whose connections, memory and idleness are measured.
+        rounds: of each measurement, or about half as many of a long one; figures are medians over them.
         nginx: whether drains go to nginx.
         jobs: of a drain.
         latency_rate: events a second.
@@ -24,19 +26,20 @@ class Plan:
         backlog_jobs: deliveries that are measured beside them.
         lanes: serial lanes, filled one after the other with `lane_jobs` each.
         churn_jobs: deliveries while jobs are added.
-        curve_jobs: deliveries for each place on the throughput curve, and each unit of its concurrency at most 500.
+        curve_jobs: deliveries for each place on the throughput curve, but at most 500 for each unit of concurrency.
         concurrencies: those places.
         rates: places on the latency curve, in events a second.
     """
 
     measurements: tuple[str, ...]
     contestants: tuple[Contestant, ...] = EVERYBODY
+    watched: tuple[Contestant, ...] = EVERYBODY
     rounds: int = 5
     nginx: bool = True
     jobs: int = 12_000
     latency_rate: int = 200
     latency_seconds: float = 15.0
-    idle_seconds: float = 30.0
+    idle_seconds: float = 20.0
     memory_jobs: int = 200_000
     memory_early: int = 20_000
     backlog: int = 1_000_000
@@ -54,14 +57,31 @@ class Plan:
             begin = n % len(self.contestants)
             yield self.contestants[begin:] + self.contestants[:begin]
 
+    def fewer_turns(self) -> Iterator[tuple[Contestant, ...]]:
+        """The same for measurements that take long: about half as many."""
+        return itertools.islice(self.turns(), (self.rounds + 1) // 2)
+
 
 FULL = Plan(
-    ("drain", "latency", "footprint", "start", "memory", "backlog", "lanes", "curves", "churn"),
+    (
+        "drain",
+        "steady",
+        "latency",
+        "footprint",
+        "start",
+        "memory",
+        "backlog",
+        "lanes",
+        "churn",
+        "throughput-curve",
+        "latency-curve",
+    ),
 )
 QUICK = Plan(
     ("drain", "latency", "footprint", "start"),
     rounds=1,
     jobs=3_000,
+    watched=(DAEMON,),
     latency_seconds=5.0,
     idle_seconds=10.0,
 )

@@ -120,6 +120,12 @@ class Database:
         with self._cursor(query, parameters) as cursor:
             return cursor.fetchone()
 
+    def rows(self, query: str) -> list[Any]:
+        """All rows of a query."""
+        with self._cursor(query, None) as cursor:
+            found: list[Any] = cursor.fetchall()
+        return found
+
     def add(
         self, count: int, identifiers: Sequence[str], url: str, *, lanes: int = 0, due_in: float = 0.0
     ) -> None:

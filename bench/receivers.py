@@ -117,7 +117,7 @@ class Stamping(Receiver):
         return int(self._get("/count"))
 
     def arrivals(self) -> dict[int, float]:
-        """When each job came first: its number, and seconds of the monotonic clock."""
+        """When each job came first, of those since the last call: its number, and seconds of the monotonic clock."""
         first: dict[int, float] = {}
         for number, at in json.loads(self._get("/arrivals")):
             first.setdefault(number, at)
