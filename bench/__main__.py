@@ -9,11 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
+from bench import plots, report
 from bench.figures import Samples
+from bench.machine import machine, versions
 from bench.measurements import MEASUREMENTS
 from bench.plan import FULL, QUICK, SMOKE, Plan
 from bench.processes import BenchError
 from bench.rig import Rig
+from bench.targets import rows, table
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,27 +24,48 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     plan = _plan(options)
     signal.signal(signal.SIGTERM, _terminated)
+    if options.smoke:
+        with tempfile.TemporaryDirectory(prefix="slayq-bench-") as out:
+            return _run(plan, Path(out), show=False)
+    return _run(plan, options.out, show=True)
+
+
+def _run(plan: Plan, out: Path, *, show: bool) -> int:
+    """Measure and report, also when it ends half-way; the exit status."""
     samples = Samples()
+    about: list[tuple[str, str]] = []
+    status = 0
     try:
-        _measure(plan, samples)
+        if plan.has_curves:
+            plots.check()
+        _measure(plan, samples, about)
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
-        return 1
-    for (figure, contestant, at), values in samples.values.items():
-        print(figure, contestant, at, values)
-    return 0
+        status = 1
+    if samples.values:
+        pictures = out / report.FOLDER
+        pictures.mkdir(parents=True, exist_ok=True)
+        path = report.write(samples, plan, about, list(plots.draw(samples, pictures)), out)
+        if show:
+            print(f"{table(rows(samples))}\n\n{path}")
+    return status
 
 
-def _measure(plan: Plan, samples: Samples) -> None:
+def _measure(plan: Plan, samples: Samples, about: list[tuple[str, str]]) -> None:
+    """Record all samples, and about the machine and the versions."""
     for contestant in plan.contestants:
         contestant.check()
     with tempfile.TemporaryDirectory(prefix="slayq-bench-") as name:
         folder = Path(name)
         folder.chmod(0o711)  # root hands the server to another user, who has to get through
+        about += machine(folder)
         rig = Rig(folder, nginx=plan.nginx)
         try:
-            for measurement in plan.measurements:
-                print(f"measuring: {measurement}", file=sys.stderr, flush=True)
+            about += versions(rig)
+            for number, measurement in enumerate(plan.measurements, 1):
+                print(
+                    f"bench: {measurement} ({number}/{len(plan.measurements)})", file=sys.stderr, flush=True
+                )
                 MEASUREMENTS[measurement](rig, plan, samples)
         finally:
             rig.close()

@@ -25,6 +25,7 @@ def measure_footprint(rig: Rig, plan: Plan, samples: Samples) -> None:
             with rig.database(contestant) as database:
                 database.add(plan.jobs, identifiers(sample()), rig.receiver.url)
                 database.settle()
+                database.close()  # or it would be counted
                 with rig.worker(contestant, database) as worker:
                     _busy(rig, samples, contestant, database, worker, plan.jobs)
                     _idle(rig, samples, contestant, database, worker, plan.idle_seconds)
@@ -48,7 +49,6 @@ def _busy(
 def _idle(
     rig: Rig, samples: Samples, contestant: Contestant, database: Database, worker: Child, seconds: float
 ) -> None:
-    database.close()
     time.sleep(FLUSH)
     begin = time.monotonic()
     transactions, cpu = rig.server.transactions(database.name), cpu_seconds(worker.pid)

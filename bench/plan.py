@@ -51,6 +51,11 @@ class Plan:
     concurrencies: tuple[int, ...] = (1, 2, 5, 10, 20, 50, 100)
     rates: tuple[int, ...] = (50, 100, 200, 400, 800)
 
+    @property
+    def has_curves(self) -> bool:
+        """Whether there is something to draw."""
+        return not {"memory", "churn", "throughput-curve", "latency-curve"}.isdisjoint(self.measurements)
+
     def turns(self) -> Iterator[tuple[Contestant, ...]]:
         """The contestants of each round. Another one begins each time: the machine may get busier, or warmer."""
         for n in range(self.rounds):
