@@ -3,9 +3,11 @@
 import argparse
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from bench.contestants import DAEMON
 from bench.drain import drain
@@ -60,9 +62,26 @@ def _show(path: Path) -> None:
     from pyinstrument.session import Session
 
     session = Session.load(path)
-    flat = ConsoleRenderer(flat=True, flat_time="self", show_all=True).render(session)
-    print("\n".join(flat.splitlines()[: TOP + 8]))
+    root = session.root_frame()
+    if root is None:
+        raise BenchError("the profile is empty")
+    own: Counter[str] = Counter()
+    _add_own(root, own)
+    for name, seconds in own.most_common(TOP):
+        print(f"{seconds:7.3f} s {seconds / root.time:6.1%}  {name}")
     print(ConsoleRenderer(show_all=True, processor_options={"filter_threshold": 0.02}).render(session))
+
+
+def _add_own(frame: Any, own: Counter[str]) -> None:
+    """Add up each function's own time. pyinstrument's flat list puts that of all who called others into one line."""
+    name = f"{frame.function}  {frame.file_path_short}:{frame.line_no}"
+    if not frame.children:
+        own[name] += frame.time
+    for child in frame.children:
+        if child.is_synthetic:
+            own[name] += child.time
+        else:
+            _add_own(child, own)
 
 
 if __name__ == "__main__":

@@ -103,7 +103,7 @@ def _flat(samples: Samples) -> Row:
 
 def _at_most(samples: Samples, what: str, figure: str, limit: float, form: str) -> Row:
     value = samples.median(figure, DAEMON.name)
-    target = f"≤ {limit:.3g}"
+    target = f"≤ {round(limit, 1):g}"
     if value is None:
         return Row(what, target, "", None)
     return Row(what, target, form.format(value), value <= limit)
