@@ -13,7 +13,7 @@ from zope.interface import implementer
 
 from slayq_tw.http_connection import Connection
 from slayq_tw.http_errors import ConnectTimedOut
-from slayq_tw.http_request import Origin, request_to
+from slayq_tw.http_request import Origin, Request, request_to
 
 EndpointFor = Callable[[str, str, int], IStreamClientEndpoint]
 """Where to connect for a scheme, a host and a port; over TLS, verified, for https."""
@@ -81,6 +81,18 @@ class KeepAliveAgent:
         if connection is not None:
             return connection.exchange(request, producer)
         return self._on_new_connection(request.origin, lambda new: new.exchange(request, producer))
+
+    def post(self, request: Request, document: Any) -> "Deferred[IResponse]":
+        """As `request`, with nothing but what it takes: for a request that was made before and is sent often.
+
+        Args:
+            request: its `start` has all its constant fields.
+            document: has further `fields` (pairs of bytes) and a `body`, asked for right before they are sent.
+        """
+        connection = self._take(request.origin)
+        if connection is not None:
+            return connection.post(request, document)
+        return self._on_new_connection(request.origin, lambda new: new.post(request, document))
 
     def close_idle(self) -> "Deferred[None]":
         """Close the idle connections; fires when none is open any more, those in use included."""

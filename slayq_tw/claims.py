@@ -1,7 +1,7 @@
-"""`Claimer`: what the pollers ask for within one turn of the reactor becomes one statement."""
+"""`Claimer`: one statement claims for all queues that have room."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -17,8 +17,32 @@ SECOND_SWEEP = 15.0
 """Seconds after a lost answer until strays are looked for once more: its statement may have arrived late."""
 
 
+class Queue(Protocol):
+    """Who wants jobs.
+
+    Attributes:
+        names: the queue's identifiers, which share its room.
+        hungry: whether it is worth a statement that this queue asks.
+    """
+
+    @property
+    def names(self) -> Sequence[str]: ...
+
+    @property
+    def hungry(self) -> bool: ...
+
+    def ask(self) -> int:
+        """How many jobs it takes now; 0 when it expects none. The answer, if it is more, is `take` or `claim_failed`."""
+
+    def take(self, jobs: Sequence[Job], asked: int) -> None:
+        """The claimed jobs, by priority and run_at."""
+
+    def claim_failed(self, error: DatabaseError) -> None:
+        """The statement failed."""
+
+
 class Claimer:
-    """Folds claims; one statement is in flight at a time.
+    """Claims while somebody is hungry, one statement at a time. Whoever has room is served by the same statement.
 
     Since no claim is under way between two statements, this is also where lost claims are looked for: after an
     answer was lost, jobs that carry our id and that nobody here holds are handed back before anything is claimed.
@@ -26,7 +50,6 @@ class Claimer:
     Args:
         store: claims and finds.
         clock: IReactorTime, on monotonic time.
-        now_is_settled: called whenever strays were handed back, so that somebody claims them soon.
     """
 
     log = Logger()
@@ -34,34 +57,40 @@ class Claimer:
     def __init__(self, store: JobStore, clock: Any) -> None:
         self._store = store
         self._clock = clock
-        self._asked: list[tuple[Sequence[str], int, Deferred[list[Job]]]] = []
+        self._queues: list[Queue] = []
         self._busy = False
+        self._waiting: list[Deferred[None]] = []
         self._refreshed_at: float | None = None
         self._sweeps: list[float] = []  # monotonic times at which strays are due to be looked for
 
-    def claim(self, names: Sequence[str], limit: int) -> Deferred[list[Job]]:
-        """Ask for due jobs.
+    def serve(self, queue: Queue) -> None:
+        """Claim for this queue too, from now on."""
+        self._queues.append(queue)
 
-        Args:
-            names: a queue's identifiers, which share the limit.
-            limit: how many at most.
-
-        Returns:
-            A Deferred of the jobs, by priority and run_at; it fails with DatabaseError.
-        """
-        answer: Deferred[list[Job]] = Deferred()
-        self._asked.append((names, limit, answer))
+    def wake(self) -> None:
+        """Somebody has become hungry. What happens in the same turn of the reactor is answered together."""
         if not self._busy:
             self._busy = True
             self._clock.callLater(0, self._send)
-        return answer
+
+    def settled(self) -> "Deferred[None]":
+        """Fires when no claim is under way."""
+        settled: Deferred[None] = Deferred()
+        if self._busy:
+            self._waiting.append(settled)
+        else:
+            settled.callback(None)
+        return settled
 
     def _send(self) -> None:
-        asked, self._asked = self._asked, []
-        sending = Deferred.fromCoroutine(self._claim([(names, limit) for names, limit, _ in asked]))
-        answers = [answer for _, _, answer in asked]
-        sending.addCallbacks(_deliver, self._failed, callbackArgs=(answers,), errbackArgs=(answers,))
-        sending.addBoth(self._next)
+        asked = [(queue, limit) for queue in self._queues if (limit := queue.ask())]
+        if not asked:
+            self._rest()
+            return
+        claiming = Deferred.fromCoroutine(self._claim([(queue.names, limit) for queue, limit in asked]))
+        claiming.addCallbacks(_deal, self._failed, callbackArgs=(asked,), errbackArgs=(asked,))
+        claiming.addErrback(self._report)
+        claiming.addCallback(lambda _: self._next())
 
     async def _claim(self, requests: list[tuple[Sequence[str], int]]) -> list[list[Job]]:
         await self._refresh()
@@ -89,25 +118,29 @@ class Claimer:
                 job_ids=strays[:20],
             )
 
-    def _failed(self, failure: Failure, answers: list[Deferred[list[Job]]]) -> None:
-        if failure.check(DatabaseError):
-            now = self._clock.seconds()
-            self._sweeps = [now, now + SECOND_SWEEP]
-        for answer in answers:
-            answer.errback(failure)
+    def _failed(self, failure: Failure, asked: list[tuple[Queue, int]]) -> None:
+        failure.trap(DatabaseError)
+        now = self._clock.seconds()
+        self._sweeps = [now, now + SECOND_SWEEP]
+        for queue, _ in asked:
+            queue.claim_failed(failure.value)  # type: ignore[arg-type]
 
-    def _next(self, result: Any) -> Any:
-        if self._asked:
+    def _report(self, failure: Failure) -> None:
+        self.log.failure("{event}: the next look claims again", failure, event="claim_bug")
+
+    def _next(self) -> None:
+        if any(queue.hungry for queue in self._queues):
             self._clock.callLater(0, self._send)
         else:
-            self._busy = False
-        return result
+            self._rest()
+
+    def _rest(self) -> None:
+        self._busy = False
+        waiting, self._waiting = self._waiting, []
+        for settled in waiting:
+            settled.callback(None)
 
 
-def _deliver(claimed: list[list[Job]], answers: list[Deferred[list[Job]]]) -> None:
-    for jobs, answer in zip(claimed, answers, strict=True):
-        answer.callback(jobs)
-
-
-Claim = Callable[[Sequence[str], int], Deferred[list[Job]]]
-"""What a poller is given."""
+def _deal(claimed: list[list[Job]], asked: list[tuple[Queue, int]]) -> None:
+    for (queue, limit), jobs in zip(asked, claimed, strict=True):
+        queue.take(jobs, limit)

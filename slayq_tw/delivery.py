@@ -7,7 +7,6 @@ from urllib.parse import urljoin
 
 from OpenSSL.SSL import Error as OpenSSLError
 from service_identity import VerificationError
-from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import (
     ConnectError,
@@ -26,12 +25,14 @@ from twisted.web.client import (
 from twisted.web.http import PotentialDataLoss
 from twisted.web.iweb import IResponse
 
-from slayq_tw.document import LateDocument, SignedHeaders
+from slayq_tw.deadlines import Deadlines
+from slayq_tw.document import LateDocument
 from slayq_tw.errors import DeliveryError
 from slayq_tw.http_errors import ExchangeError
+from slayq_tw.http_response import Response
+from slayq_tw.posting import Post
 from slayq_tw.retry import Outcome, outcome_for
-from slayq_tw.webclient import USER_AGENT
-from slayq_tw.weburl import check_web_url, credentials, display_url, encoded
+from slayq_tw.weburl import check_web_url, display_url
 
 MAX_REDIRECTS = 3
 MAX_ANSWER = 1024 * 1024
@@ -56,7 +57,7 @@ _TRANSPORT_ERRORS = (
 """What Twisted and TLS raise for a request that gets no answer."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
     """What a receiver answered.
 
@@ -81,17 +82,19 @@ class WebhookSender:
     """Posts signed documents.
 
     Args:
-        client: treq's.
+        first: posts a delivery's first request.
+        following: posts to where a receiver redirects.
         clock: IReactorTime, for the time-outs.
         secret: key of the signature.
     """
 
-    def __init__(self, client: HTTPClient, clock: Any, secret: bytes) -> None:
-        self._client = client
-        self._clock = clock
+    def __init__(self, first: Post, following: Post, clock: Any, secret: bytes) -> None:
+        self._first = first
+        self._following = following
         self._secret = secret
+        self._deadlines: Deadlines[_Delivery] = Deadlines(clock, _Delivery.give_up)
 
-    async def send(self, url: str, body: Callable[[], bytes], timeout: float) -> Answer:
+    def send(self, url: str, body: Callable[[], bytes], timeout: float) -> "Deferred[Answer]":
         """Post once, following 307 and 308.
 
         Args:
@@ -99,77 +102,124 @@ class WebhookSender:
             body: makes the document; called when the request is written, because it carries the time.
             timeout: seconds for everything, redirects and the answer's body included.
 
-        Raises:
-            DeliveryError: no complete answer; the text names URL and cause.
-            CancelledError: the caller cancelled.
+        Returns:
+            A Deferred. It fails with DeliveryError when there is no complete answer: the text names URL and cause;
+            with CancelledError when the caller cancelled.
         """
-        exchange = Deferred.fromCoroutine(self._follow(url, body))
-        late = False
+        delivery = _Delivery(url, LateDocument(body, self._secret), timeout, self._following)
+        self._deadlines.add(delivery, timeout)
+        delivery.over.addBoth(self._over, delivery, timeout)
+        delivery.post(self._first)
+        return delivery.over
 
-        def give_up() -> None:
-            nonlocal late
-            late = True
-            exchange.cancel()
+    def _over(self, result: Any, delivery: "_Delivery", timeout: float) -> Any:
+        self._deadlines.discard(delivery, timeout)
+        return result
 
-        timer = self._clock.callLater(timeout, give_up)
+
+class _Delivery:
+    """One document on its way, until it is answered.
+
+    Callbacks rather than a coroutine, and no Deferred that is not needed: this is what each delivery runs through.
+
+    Args:
+        url, document, timeout, following: see `WebhookSender`.
+
+    Attributes:
+        over: fires with the answer.
+    """
+
+    __slots__ = ("_document", "_following", "_redirects", "_timeout", "_under_way", "_url", "over")
+
+    def __init__(self, url: str, document: LateDocument, timeout: float, following: Post) -> None:
+        self.over: Deferred[Answer] = Deferred(self._cancelled)
+        self._url = url
+        self._document = document
+        self._timeout = timeout
+        self._following = following
+        self._redirects = 0
+        self._under_way: Deferred[Any] | None = None
+
+    def post(self, post: Post) -> None:
+        """Send the request, and go on as it is answered."""
         try:
-            return await exchange
-        except CancelledError:
-            if late:
-                raise DeliveryError(f"POST {display_url(url)}: no answer within {timeout:g} s") from None
-            raise
-        finally:
-            if timer.active():
-                timer.cancel()
+            posting = post(self._url, self._document)
+        except _TRANSPORT_ERRORS:
+            self._failed(Failure())
+            return
+        self._under_way = posting
+        posting.addCallback(self._head_came).addErrback(self._failed)
 
-    async def _follow(self, url: str, body: Callable[[], bytes]) -> Answer:
-        document = LateDocument(body, self._secret)
-        for _ in range(MAX_REDIRECTS + 1):
-            answer = await self._post(url, document)
-            if outcome_for(answer.status) is not Outcome.REDIRECT or answer.location is None:
-                return answer
-            target = urljoin(url, answer.location)
-            if fault := check_web_url(target):
-                raise DeliveryError(f"POST {display_url(url)}: {answer.status} to a URL that {fault}")
-            url = target
-        raise DeliveryError(f"POST {display_url(url)}: more than {MAX_REDIRECTS} redirects")
+    def give_up(self) -> None:
+        """The time is up."""
+        self._end_with(DeliveryError(f"POST {display_url(self._url)}: no answer within {self._timeout:g} s"))
+        self._cut()
 
-    async def _post(self, url: str, document: LateDocument) -> Answer:
-        headers = SignedHeaders(
-            document, {b"Content-Type": [b"application/json"], b"User-Agent": [USER_AGENT.encode("ascii")]}
-        )
-        try:
-            response = await self._client.request(
-                "POST",
-                encoded(url),
-                headers=headers,
-                data=document,
-                auth=credentials(url),
-                allow_redirects=False,
-                unbuffered=True,
-                reactor=self._clock,
-            )
-            excerpt = await _read(response)
-        except (DeliveryError, *_TRANSPORT_ERRORS) as error:
-            cause = _innermost(error)
-            if isinstance(cause, CancelledError | ConnectingCancelledError):
-                raise CancelledError from error
-            raise DeliveryError(f"POST {display_url(url)}: {_described(cause)}") from error
-        return Answer(
+    def _cancelled(self, _: object) -> None:
+        self._cut()
+
+    def _cut(self) -> None:
+        if self._under_way is not None:
+            self._under_way.cancel()
+
+    def _head_came(self, response: IResponse) -> None:
+        body = response.whole() if isinstance(response, Response) else None
+        if body is not None and len(body) <= MAX_ANSWER:
+            self._answered(body[:EXCERPT], response)
+            return
+        reading = _AnswerBody()
+        self._under_way = reading.over  # before the body comes: it may come at once
+        response.deliverBody(reading)
+        reading.over.addCallback(self._answered, response).addErrback(self._failed)
+
+    def _answered(self, body: bytes, response: IResponse) -> None:
+        self._under_way = None
+        answer = Answer(
             status=response.code,
             reason=response.phrase.decode("ascii", "replace"),
-            excerpt=excerpt,
-            location=_header(response, "location"),
-            retry_after=_header(response, "retry-after"),
-            url=display_url(url),
+            excerpt=" ".join(body.decode("utf-8", "replace").split()),
+            location=_field(response, "location"),
+            retry_after=_field(response, "retry-after"),
+            url=display_url(self._url),
         )
+        if answer.location is not None and outcome_for(answer.status) is Outcome.REDIRECT:
+            self._redirected(answer, answer.location)
+        elif not self.over.called:
+            self.over.callback(answer)
+
+    def _redirected(self, answer: Answer, location: str) -> None:
+        if self._redirects == MAX_REDIRECTS:
+            self._end_with(DeliveryError(f"POST {answer.url}: more than {MAX_REDIRECTS} redirects"))
+            return
+        target = urljoin(self._url, location)
+        if fault := check_web_url(target):
+            self._end_with(DeliveryError(f"POST {answer.url}: {answer.status} to a URL that {fault}"))
+            return
+        self._redirects += 1
+        self._url = target
+        self.post(self._following)
+
+    def _failed(self, failure: Failure) -> None:
+        self._under_way = None
+        if failure.check(DeliveryError, *_TRANSPORT_ERRORS) is None:
+            self._end_with(failure)  # a fault of ours
+            return
+        cause = _innermost(failure.value)
+        if isinstance(cause, CancelledError | ConnectingCancelledError):
+            self._end_with(CancelledError())
+        else:
+            self._end_with(DeliveryError(f"POST {display_url(self._url)}: {_described(cause)}"))
+
+    def _end_with(self, failure: Failure | BaseException) -> None:
+        if not self.over.called:
+            self.over.errback(failure)
 
 
 class _AnswerBody(Protocol):
     """Reads an answer's body to its end, or to a bound; keeps the beginning."""
 
     def __init__(self) -> None:
-        self.over: Deferred[str] = Deferred(lambda _: self._hang_up())
+        self.over: Deferred[bytes] = Deferred(lambda _: self._hang_up())
         self._kept = b""
         self._read = 0
 
@@ -194,25 +244,24 @@ class _AnswerBody(Protocol):
 
     def _end(self) -> None:
         if not self.over.called:
-            self.over.callback(" ".join(self._kept.decode("utf-8", "replace").split()))
+            self.over.callback(self._kept)
 
 
-async def _read(response: IResponse) -> str:
-    body = _AnswerBody()
-    response.deliverBody(body)
-    return await body.over
-
-
-def _header(response: IResponse, name: str) -> str | None:
+def _field(response: IResponse, name: str) -> str | None:
+    """The first value of a header field."""
+    if isinstance(response, Response):
+        value = response.field(name.encode("ascii"))
+        return None if value is None else value.decode("utf-8", "replace")
     values = response.headers.getRawHeaders(name)
     return values[0] if values else None
 
 
-def _innermost(error: BaseException) -> BaseException:
+def _innermost(error: Any) -> BaseException:
     """What went wrong beneath: Twisted wraps the reasons of a failed request in a list."""
     while reasons := getattr(error, "reasons", None):
         error = reasons[0].value
-    return error
+    innermost: BaseException = error
+    return innermost
 
 
 def _described(cause: BaseException | None) -> str:

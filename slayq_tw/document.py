@@ -16,6 +16,8 @@ from zope.interface import implementer
 from slayq_tw.signing import sign
 
 SIGNATURE = b"X-SlayQ-Signature"
+Fields = Sequence[tuple[bytes, bytes]]
+"""Header fields: names and values."""
 
 
 @implementer(IBodyProducer)
@@ -37,9 +39,9 @@ class LateDocument:
         return self._make()
 
     @property
-    def signature(self) -> bytes:
-        """Of the bytes, as the header's value."""
-        return sign(self.body, self._secret).encode("ascii")
+    def fields(self) -> Fields:
+        """The header fields that belong to these bytes: their signature."""
+        return ((SIGNATURE, sign(self.body, self._secret).encode("ascii")),)
 
     @property
     def length(self) -> int:
@@ -82,4 +84,5 @@ class SignedHeaders(Headers):
     def getAllRawHeaders(self) -> Iterator[tuple[bytes, Sequence[bytes]]]:
         """What is written: now the document must be made."""
         yield from super().getAllRawHeaders()
-        yield SIGNATURE, [self._document.signature]
+        for name, value in self._document.fields:
+            yield name, [value]

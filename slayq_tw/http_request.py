@@ -47,7 +47,7 @@ class Request:
         absoluteURI: as the caller gave it.
         headers: as the caller gave them; they are asked for their fields when they are sent.
         origin: who gets it.
-        start: request line and Host field, as bytes.
+        start: request line and Host field, as bytes; for a request that is sent often, its constant fields too.
     """
 
     method: bytes

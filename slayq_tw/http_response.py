@@ -5,6 +5,7 @@ from typing import Protocol
 
 from twisted.internet.interfaces import IProtocol, IPushProducer
 from twisted.python.failure import Failure
+from twisted.web.client import ResponseDone
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IClientRequest, IResponse
 from zope.interface import implementer
@@ -104,6 +105,12 @@ class Response:
         """Bytes of the body, or `UNKNOWN_LENGTH`."""
         announced = self.field(b"content-length")
         return UNKNOWN_LENGTH if announced is None else int(announced)
+
+    def whole(self) -> bytes | None:
+        """The body, when all of it has come already and nobody has asked for it; otherwise `deliverBody` gives it."""
+        if self._end is None or self._protocol is not None or not self._end.check(ResponseDone):
+            return None
+        return b"".join(self._chunks)
 
     def setPreviousResponse(self, response: IResponse) -> None:
         """As IResponse's: the redirect that led here."""

@@ -55,6 +55,11 @@ class Failure:
     final: bool = False
 
 
+def _array(elements: Iterable[object]) -> str:
+    """An array as Postgres reads it. A driver's array is an expression, parsed element by element."""
+    return f"{{{','.join(map(str, elements))}}}"
+
+
 def _by_id(job: Job) -> int:
     return job.id
 
@@ -131,7 +136,7 @@ class JobStore:
             self._queries["complete_jobs"],
             {
                 **self._claims(jobs),
-                "revisions": [job.revision for job in jobs],
+                "revisions": _array([job.revision for job in jobs]),
             },
         )
         self._let_go(jobs)
@@ -233,9 +238,9 @@ class JobStore:
     def _claims(self, jobs: Sequence[Job]) -> dict[str, object]:
         return {
             "worker": self.worker,
-            "ids": [job.id for job in jobs],
-            "claimed": [job.locked_at for job in jobs],
-            "lanes": [job.lane for job in jobs],
+            "ids": _array([job.id for job in jobs]),
+            "claimed": _array([f'"{job.locked_at.isoformat()}"' for job in jobs]),
+            "lanes": _array(["NULL" if job.lane is None else job.lane for job in jobs]),
         }
 
     def _let_go(self, jobs: Iterable[Job]) -> None:

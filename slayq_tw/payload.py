@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from slayq_tw import plainjson
 from slayq_tw.canonical import JSONValue, parse, write
 from slayq_tw.errors import PayloadError
 from slayq_tw.weburl import check_web_url
@@ -11,7 +12,7 @@ from slayq_tw.weburl import check_web_url
 _MAYBE_DROPPED = re.compile(rb'"(?:__proto__":|constructor":\{)')
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Payload:
     """What a job asks for.
 
@@ -34,6 +35,28 @@ def parse_payload(text: str) -> Payload:
     Raises:
         PayloadError: it can never be delivered; the text says why, and quotes no data.
     """
+    payload = _plain_payload(text)
+    return payload if payload is not None else _payload(text)
+
+
+def _plain_payload(text: str) -> Payload | None:
+    """The common payload, quickly; None for any other, and for all that are refused."""
+    members = plainjson.read(text)
+    if members is None:
+        return None
+    url, event = members.get("url"), members.get("event")
+    if type(url) is not str or type(event) is not str or type(members.get("retry")) is not int:
+        return None
+    data = cache = None
+    if "data" in members and (data := plainjson.write(members["data"])) is None:
+        return None
+    if "cache" in members and (cache := plainjson.write(members["cache"])) is None:
+        return None
+    return None if check_web_url(url) else Payload(url, event, data, cache)
+
+
+def _payload(text: str) -> Payload:
+    """Any payload, thoroughly."""
     try:
         members = parse(text)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""`QueuePoller`: the service of one queue. It claims, limits, and drains."""
+"""`QueuePoller`: the service of one queue. It asks, limits, and drains."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, DeferredList, DeferredSemaphore
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from slayq_tw.claims import Claim
+from slayq_tw.claims import Claimer
 from slayq_tw.errors import DatabaseError
 from slayq_tw.jobs import Job
 from slayq_tw.loop import SupervisedLoop
@@ -18,7 +18,7 @@ POLL_INTERVAL = 1.0
 """Seconds between two looks at a queue that nothing announced."""
 AHEAD = 0.1
 """Seconds of work that may be claimed ahead of free slots: a claim then serves many deliveries."""
-MAX_AHEAD = 200
+MAX_AHEAD = 500
 """Jobs claimed ahead, at most."""
 SMOOTHING = 0.1
 """Weight of the newest delivery in the average duration."""
@@ -30,8 +30,8 @@ class QueuePoller(Service):
     Args:
         names: the queue's identifiers, its own name first; they share the slots.
         concurrency: deliveries in flight at once.
-        claim: asks for due jobs.
-        work: delivers one and records its end; does not fail.
+        claimer: claims for this queue and others.
+        work: delivers one job and records its end; does not fail.
         release: records that a job goes back unworked.
         clock: IReactorTime, on monotonic time.
     """
@@ -42,24 +42,27 @@ class QueuePoller(Service):
         self,
         names: Sequence[str],
         concurrency: int,
-        claim: Claim,
+        claimer: Claimer,
         work: Callable[[Job], Deferred[None]],
         release: Callable[[Job], None],
         clock: Any,
     ) -> None:
         self.setName(f"queue {names[0]}")  # a queue may be called `cron`
-        self._names = tuple(names)
-        self._claim = claim
+        self.names = tuple(names)
+        self._claimer = claimer
         self._work = work
         self._release = release
         self._clock = clock
         self._slots = DeferredSemaphore(concurrency)
         self._unstarted: deque[Job] = deque()
         self._in_flight: set[Deferred[None]] = set()
+        self._filling = False
+        self._more = False  # whether there may be jobs that were not asked for yet
         self._duration: float | None = None
         self._last_finish = 0.0
         self._loop = SupervisedLoop(self._poll, POLL_INTERVAL, clock, f"queue {names[0]}")
         self._away = False
+        claimer.serve(self)
 
     def startService(self) -> None:
         """Begin to poll."""
@@ -74,7 +77,9 @@ class QueuePoller(Service):
     def wake(self) -> None:
         """Look for jobs now."""
         if self.running:
-            self._loop.wake()
+            self._more = True
+            if self.hungry:
+                self._claimer.wake()
 
     def cut(self) -> None:
         """End the deliveries in flight; their jobs are handed back."""
@@ -86,52 +91,72 @@ class QueuePoller(Service):
         """Deliveries under way."""
         return len(self._in_flight)
 
-    async def _poll(self) -> None:
-        self._hand_back_stalled()
+    @property
+    def hungry(self) -> bool:
+        """Whether it is time to claim: there may be jobs, and less than half of what may be held is."""
         ahead = self._ahead()
-        room = self._slots.limit + ahead - len(self._in_flight) - len(self._unstarted)
-        if room <= ahead // 2 or not self.running:
-            return
-        try:
-            jobs = await self._claim(self._names, room)
-        except DatabaseError as error:
-            self._report_away(error)
-            return
+        return bool(self.running and self._more and self._room(ahead) > ahead // 2)
+
+    def ask(self) -> int:
+        """How many jobs it takes now."""
+        if not (self.running and self._more):
+            return 0
+        room = max(0, self._room(self._ahead()))
+        self._more = room == 0  # what is announced from here on is not in the answer
+        return room
+
+    def take(self, jobs: Sequence[Job], asked: int) -> None:
+        """Jobs to be delivered. If they are as many as were asked for, there may be more."""
         self._away = False
+        if len(jobs) == asked:
+            self._more = True
         self._unstarted.extend(jobs)
         self._fill()
-        if len(jobs) == room:
-            self._loop.wake()  # there may be more than was asked for
+
+    def claim_failed(self, error: DatabaseError) -> None:
+        """The database is away; the next look asks again."""
+        if not self._away:
+            self._away = True
+            self.log.warn(
+                "{event}: {queue}: {reason}", event="claim_failed", queue=self.names[0], reason=str(error)
+            )
+
+    async def _poll(self) -> None:
+        self._hand_back_stalled()
+        self.wake()
+
+    def _room(self, ahead: int) -> int:
+        return self._slots.limit + ahead - len(self._in_flight) - len(self._unstarted)
 
     def _fill(self) -> None:
+        if self._filling:
+            return  # a job ended before its launch was over
+        self._filling = True
         if not self.running:
             while self._unstarted:
                 self._release(self._unstarted.popleft())
         while self._unstarted and self._slots.tokens:
             self._launch(self._unstarted.popleft())
+        self._filling = False
 
     def _launch(self, job: Job) -> None:
+        self._slots.acquire()  # at once: there is a token
         begun = self._clock.seconds()
+        delivery = self._work(job)
+        self._in_flight.add(delivery)
+        delivery.addErrback(self._lost, job).addCallback(self._finished, delivery, begun)
 
-        def deliver() -> Deferred[None]:
-            delivery = self._work(job)
-            self._in_flight.add(delivery)
-            return delivery.addBoth(self._finished, delivery, begun)
-
-        self._slots.run(deliver).addErrback(self._lost, job).addCallback(lambda _: self._slot_freed())
-
-    def _finished(self, result: Any, delivery: Deferred[None], begun: float) -> Any:
+    def _finished(self, _: object, delivery: Deferred[None], begun: float) -> None:
         self._in_flight.discard(delivery)
         self._last_finish = self._clock.seconds()
         taken = self._last_finish - begun
         self._duration = (
             taken if self._duration is None else self._duration + SMOOTHING * (taken - self._duration)
         )
-        return result
-
-    def _slot_freed(self) -> None:
+        self._slots.release()
         self._fill()
-        self.wake()
+        if self.hungry:
+            self._claimer.wake()
 
     def _lost(self, failure: Failure, job: Job) -> None:
         self.log.failure(
@@ -153,15 +178,9 @@ class QueuePoller(Service):
 
     async def _drain(self) -> None:
         await self._loop.stop()
+        await self._claimer.settled()
         self._fill()  # not running: hands back what has not begun
         await DeferredList([_over(delivery) for delivery in self._in_flight])
-
-    def _report_away(self, error: DatabaseError) -> None:
-        if not self._away:
-            self._away = True
-            self.log.warn(
-                "{event}: {queue}: {reason}", event="claim_failed", queue=self._names[0], reason=str(error)
-            )
 
 
 def _over(delivery: Deferred[None]) -> Deferred[None]:

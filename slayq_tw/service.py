@@ -24,9 +24,10 @@ from slayq_tw.jobs import JobStore
 from slayq_tw.listener import Listener
 from slayq_tw.migrations import migrate
 from slayq_tw.poller import QueuePoller
+from slayq_tw.posting import direct, through_treq
 from slayq_tw.results import ResultWriter
 from slayq_tw.watch import UnservedWatch
-from slayq_tw.webclient import make_http_client
+from slayq_tw.webclient import make_agent, make_http_client
 from slayq_tw.worker import JobWorker
 
 EXIT_FAILED = 1
@@ -201,7 +202,12 @@ class SlayQService(MultiService):
 
 
 def build(
-    config: Config, reactor: Any, *, now: Callable[[], float] = time.time, upgrade_old: bool = False
+    config: Config,
+    reactor: Any,
+    *,
+    now: Callable[[], float] = time.time,
+    upgrade_old: bool = False,
+    verbose: bool = False,
 ) -> SlayQService:
     """Put a daemon together.
 
@@ -210,6 +216,7 @@ def build(
         reactor: its `seconds` should be monotonic.
         now: wall-clock time, seconds since the epoch.
         upgrade_old: whether a job schema that no running worker survives the upgrade of may be upgraded.
+        verbose: whether each delivery is worth an event for the log.
     """
     log = Logger()
     parameters, warnings = conninfo.parse(config.database_url)
@@ -239,13 +246,15 @@ def build(
         service.migrated(revision)
 
     slots = sum(queue.concurrency for queue in config.queues) + 1
-    sender = WebhookSender(make_http_client(reactor, slots), reactor, config.secret)
+    agent = make_agent(reactor, slots)
+    treq_post = through_treq(make_http_client(agent), reactor)
+    sender = WebhookSender(direct(agent, treq_post), treq_post, reactor, config.secret)
     results = ResultWriter(store, reactor, wake, lambda: service.in_flight > 0)
-    worker = JobWorker(sender, results, timeouts, now)
-    claim = Claimer(store, reactor).claim
+    worker = JobWorker(sender, results, timeouts, now, verbose=verbose)
+    claimer = Claimer(store, reactor)
     groups = [(queue.names, queue.concurrency) for queue in config.queues]
     pollers = [
-        QueuePoller(names, concurrency, claim, worker.work, results.released, reactor)
+        QueuePoller(names, concurrency, claimer, worker.work, results.released, reactor)
         for names, concurrency in (*groups, ((CRON_IDENTIFIER,), 1))
     ]
     others = [

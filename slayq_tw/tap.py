@@ -83,7 +83,12 @@ def makeService(options: Options) -> IService:
     except ConfigError as error:
         raise SystemExit(str(error)) from error
     daemon = Daemon(_log_observer(options))
-    service = build(config, reactor, upgrade_old=bool(options["upgrade-old-schema"]))
+    service = build(
+        config,
+        reactor,
+        upgrade_old=bool(options["upgrade-old-schema"]),
+        verbose=options["log-level"] == "debug",
+    )
     service.setServiceParent(daemon)
     if options["health-file"]:
         HealthService(

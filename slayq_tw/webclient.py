@@ -10,6 +10,7 @@ from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import DNSLookupError
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.web.client import BrowserLikePolicyForHTTPS, HostnameCachingHTTPSPolicy
+from twisted.web.iweb import IAgent
 from zope.interface import implementer
 
 from slayq_tw import __version__
@@ -25,20 +26,24 @@ TLS_CONTEXTS = 100
 """Host names whose TLS settings are kept; making them reads the system's certificates."""
 
 
-def make_http_client(reactor: Any, connections: int) -> HTTPClient:
-    """The client.
+def make_agent(reactor: Any, connections: int) -> KeepAliveAgent:
+    """The agent.
 
     Args:
         reactor: for sockets and timers.
         connections: kept alive per origin, at most.
     """
-    agent = KeepAliveAgent(
+    return KeepAliveAgent(
         reactor,
         connections,
         connect_timeout=CONNECT_TIMEOUT,
         idle_timeout=IDLE_TIMEOUT,
         endpoint_for=Endpoints(reactor),
     )
+
+
+def make_http_client(agent: IAgent) -> HTTPClient:
+    """treq's client over an agent, without a memory for cookies."""
     no_cookies = IndexableCookieJar(policy=DefaultCookiePolicy(allowed_domains=()))
     return HTTPClient(agent, cookiejar=no_cookies)
 

@@ -1,8 +1,9 @@
 """`JobWorker`: validate a job, deliver it, and decide what becomes of it."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure as TwistedFailure
 
@@ -39,6 +40,7 @@ class JobWorker:
         results: records the end.
         timeouts: seconds for a delivery, by identifier.
         now: wall-clock time, seconds since the epoch.
+        verbose: whether somebody reads of each delivery: an event costs as much as a request, even if none does.
     """
 
     log = Logger()
@@ -49,31 +51,37 @@ class JobWorker:
         results: ResultWriter,
         timeouts: Mapping[str, float],
         now: Callable[[], float],
+        *,
+        verbose: bool = True,
     ) -> None:
         self._sender = sender
         self._results = results
         self._timeouts = timeouts
         self._now = now
+        self._verbose = verbose
 
     def work(self, job: Job) -> Deferred[None]:
         """Deliver a claimed job and record its end. Never fails; cancelling it hands the job back."""
-        return Deferred.fromCoroutine(self._work(job)).addErrback(self._broken, job)
+        delivering: Deferred[None] = maybeDeferred(self._deliver, job)
+        return delivering.addErrback(self._broken, job)
 
-    async def _work(self, job: Job) -> None:
+    def _deliver(self, job: Job) -> Any:
         try:
             payload = parse_payload(job.payload)
         except PayloadError as error:
             self._fail(job, str(error), final=True)
-            return
+            return None
         key = job_key_of(job)
 
         def body() -> bytes:
             now_ms = int(self._now() * 1000)
             return request_body(payload, job_key=key, attempt=job.attempts, now_ms=now_ms)
 
-        try:
-            answer = await self._sender.send(payload.url, body, self._timeouts[job.identifier])
-        except CancelledError:
+        sending = self._sender.send(payload.url, body, self._timeouts[job.identifier])
+        return sending.addCallbacks(self._settle, self._unanswered, callbackArgs=(job,), errbackArgs=(job,))
+
+    def _unanswered(self, failure: TwistedFailure, job: Job) -> None:
+        if failure.check(CancelledError):
             self._results.released(job)
             self.log.info(
                 "{event}: job {job_id} of {queue}: its delivery was cut off by the stop",
@@ -81,12 +89,11 @@ class JobWorker:
                 job_id=job.id,
                 queue=job.identifier,
             )
-        except DeliveryError as error:
-            self._fail(job, str(error))
         else:
-            self._settle(job, answer)
+            failure.trap(DeliveryError)
+            self._fail(job, str(failure.value))
 
-    def _settle(self, job: Job, answer: Answer) -> None:
+    def _settle(self, answer: Answer, job: Job) -> None:
         outcome = outcome_for(answer.status)
         if outcome not in (Outcome.DELIVERED, Outcome.GONE):
             delay = (
@@ -95,14 +102,15 @@ class JobWorker:
             self._fail(job, _refusal(answer), delay=delay or 0.0)
             return
         self._results.completed(job)
-        self.log.debug(
-            "{event}: job {job_id} of {queue}, attempt {attempt}: {status}",
-            event="job_delivered",
-            job_id=job.id,
-            queue=job.identifier,
-            attempt=job.attempts,
-            status=answer.status,
-        )
+        if self._verbose:
+            self.log.debug(
+                "{event}: job {job_id} of {queue}, attempt {attempt}: {status}",
+                event="job_delivered",
+                job_id=job.id,
+                queue=job.identifier,
+                attempt=job.attempts,
+                status=answer.status,
+            )
         if outcome is Outcome.GONE:
             self.log.warn(
                 "{event}: job {job_id} of {queue}: {url} answered {status}: the application does not know this event",

@@ -1,57 +1,101 @@
 """`slayq_tw.claims`."""
 
+from collections.abc import Sequence
+
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from slayq_tw.claims import REFRESH_INTERVAL, SECOND_SWEEP, Claimer
-from slayq_tw.errors import DatabaseUnavailable
+from slayq_tw.errors import DatabaseError, DatabaseUnavailable
+from slayq_tw.jobs import Job
 from tests.fakes import RecordingStore, a_job
 
 
+class AQueue:
+    """A queue with room for `room` jobs, which it asks for when it is `hungry`, or when somebody else is."""
+
+    def __init__(self, claimer: Claimer, names: Sequence[str]) -> None:
+        self.names = names
+        self.hungry = False
+        self.room = 0
+        self.got: list[object] = []
+        claimer.serve(self)
+
+    def ask(self) -> int:
+        """As Queue's."""
+        room, self.room, self.hungry = self.room, 0, False
+        return room
+
+    def take(self, jobs: Sequence[Job], asked: int) -> None:
+        """As Queue's."""
+        self.got.append(([job.id for job in jobs], asked))
+
+    def claim_failed(self, error: DatabaseError) -> None:
+        """As Queue's."""
+        self.got.append(error)
+
+
 class ClaimerTests(SynchronousTestCase):
-    """Many askers, one statement at a time, and no claim forgotten."""
+    """Many queues, one statement at a time, and no claim forgotten."""
 
     def setUp(self) -> None:
         self.clock = Clock()
         self.store = RecordingStore()
         self.claimer = Claimer(self.store, self.clock)  # type: ignore[arg-type]
-        first = self.claimer.claim(["warm-up"], 1)
-        self.clock.advance(0)
-        self.store.answer()  # the task ids
-        self.store.answer([[]])
-        self.successResultOf(first)
+        self.mail = AQueue(self.claimer, ["mail"])
+        self.general = AQueue(self.claimer, ["general", "misc"])
+        self.names_of_next_claim()
         self.store.calls.clear()
+        self.mail.got.clear()
+
+    def hunger(self, queue: AQueue, room: int) -> None:
+        queue.room, queue.hungry = room, True
+        self.claimer.wake()
 
     def test_one_turn_is_one_statement(self) -> None:
-        """What is asked for in one turn goes out together, and each asker gets its own jobs."""
-        mail, general = self.claimer.claim(["mail"], 4), self.claimer.claim(["general", "misc"], 2)
+        """What is asked for in one turn goes out together, and each queue gets its own jobs."""
+        self.hunger(self.mail, 4)
+        self.hunger(self.general, 2)
         self.assertEqual(self.store.asked(), [])
         self.clock.advance(0)
         self.assertEqual(self.store.asked(), [("claim", [(["mail"], 4), (["general", "misc"], 2)])])
         self.store.answer([[a_job(1)], [a_job(2), a_job(3)]])
-        self.assertEqual([job.id for job in self.successResultOf(mail)], [1])
-        self.assertEqual([job.id for job in self.successResultOf(general)], [2, 3])
+        self.assertEqual((self.mail.got, self.general.got), ([([1], 4)], [([2, 3], 2)]))
+
+    def test_who_has_room_is_served_too(self) -> None:
+        """A statement that one queue needs brings jobs for every queue that has room."""
+        self.general.room = 3
+        self.hunger(self.mail, 4)
+        self.clock.advance(0)
+        self.assertEqual(self.store.asked(), [("claim", [(["mail"], 4), (["general", "misc"], 3)])])
 
     def test_asking_during_a_statement(self) -> None:
-        """Who asks while a statement is in flight waits for the next one."""
-        first = self.claimer.claim(["mail"], 4)
+        """Who becomes hungry while a statement is in flight is served by the next one, which follows at once."""
+        self.hunger(self.mail, 4)
         self.clock.advance(0)
-        second, third = self.claimer.claim(["general"], 2), self.claimer.claim(["profile"], 1)
+        self.hunger(self.general, 2)
         self.clock.advance(0)
         self.assertEqual(len(self.store.calls), 1)
+        settled = self.claimer.settled()
         self.store.answer([[]])
         self.clock.advance(0)
-        self.assertEqual(self.store.asked()[1:], [("claim", [(["general"], 2), (["profile"], 1)])])
-        self.store.answer([[], []])
-        for answer in (first, second, third):
-            self.assertEqual(self.successResultOf(answer), [])
+        self.assertEqual(self.store.asked()[1:], [("claim", [(["general", "misc"], 2)])])
+        self.assertNoResult(settled)
+        self.store.answer([[]])
+        self.successResultOf(settled)
+        self.assertEqual((self.mail.got, self.general.got), ([([], 4)], [([], 2)]))
+
+    def test_nobody_is_hungry_any_more(self) -> None:
+        """No statement without a queue that asks."""
+        self.claimer.wake()
+        self.clock.advance(0)
+        self.assertEqual(self.store.asked(), [])
+        self.successResultOf(self.claimer.settled())
 
     def test_lost_answer(self) -> None:
         """After a lost answer, strays are handed back before the next claim, and once more later."""
-        lost = self.claimer.claim(["mail"], 4)
-        self.clock.advance(0)
-        self.store.answer(DatabaseUnavailable("gone"))
-        self.failureResultOf(lost, DatabaseUnavailable)
+        self.lose_an_answer()
+        self.assertIsInstance(self.mail.got[0], DatabaseUnavailable)
         self.assertEqual(self.names_of_next_claim(strays=[7]), ["release_strays", "claim"])
         self.assertEqual(self.names_of_next_claim(), ["claim"])
         self.clock.advance(SECOND_SWEEP)
@@ -60,10 +104,8 @@ class ClaimerTests(SynchronousTestCase):
 
     def test_sweep_that_fails(self) -> None:
         """Strays that could not be handed back are looked for again."""
-        self.claimer.claim(["mail"], 4).addErrback(lambda _: None)
-        self.clock.advance(0)
-        self.store.answer(DatabaseUnavailable("gone"))
-        self.claimer.claim(["mail"], 4).addErrback(lambda _: None)
+        self.lose_an_answer()
+        self.hunger(self.mail, 4)
         self.clock.advance(0)
         self.assertEqual(self.store.asked()[-1][0], "release_strays")
         self.store.answer(DatabaseUnavailable("still gone"))
@@ -75,13 +117,25 @@ class ClaimerTests(SynchronousTestCase):
         self.assertEqual(self.names_of_next_claim(), ["register", "claim"])
         self.assertEqual(self.names_of_next_claim(), ["claim"])
 
+    def test_our_own_fault(self) -> None:
+        """An unexpected error is logged, and the next one who is hungry is served."""
+        self.hunger(self.mail, 4)
+        self.clock.advance(0)
+        self.store.answer(ZeroDivisionError("oops"))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(self.names_of_next_claim(), ["claim"])
+
+    def lose_an_answer(self) -> None:
+        self.hunger(self.mail, 4)
+        self.clock.advance(0)
+        self.store.answer(DatabaseUnavailable("gone"))
+
     def names_of_next_claim(self, strays: list[int] | None = None) -> list[str]:
         """Claim, answering whatever is asked; what was asked."""
         before = len(self.store.calls)
-        answer = self.claimer.claim(["mail"], 4)
+        self.hunger(self.mail, 4)
         self.clock.advance(0)
         while (name := self.store.calls[-1][0]) != "claim":
             self.store.answer(strays or [] if name == "release_strays" else None)
         self.store.answer([[]])
-        self.successResultOf(answer)
         return [name for name, _ in self.store.asked()[before:]]

@@ -12,6 +12,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 
 from slayq_tw.delivery import EXCERPT, MAX_ANSWER, Answer, WebhookSender
 from slayq_tw.errors import DeliveryError
+from slayq_tw.posting import through_treq
 from slayq_tw.signing import sign
 
 SECRET = b"a secret"
@@ -59,14 +60,15 @@ class WebhookSenderTests(SynchronousTestCase):
         self.clock = Clock()
         self.receiver = Receiver(answer)
         self.network = RequestTraversalAgent(self.receiver)
-        sender = WebhookSender(HTTPClient(self.network), self.clock, SECRET)
+        post = through_treq(HTTPClient(self.network), self.clock)
+        sender = WebhookSender(post, post, self.clock, SECRET)
         self.bodies = 0
 
         def body() -> bytes:
             self.bodies += 1
             return BODY
 
-        sending = Deferred.fromCoroutine(sender.send(url, body, 30.0))
+        sending = sender.send(url, body, 30.0)
         self.network.flush()
         self.addCleanup(lambda: self.assertEqual(self.clock.getDelayedCalls(), []))
         return sending

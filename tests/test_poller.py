@@ -1,6 +1,6 @@
 """`slayq_tw.poller`."""
 
-from collections.abc import Sequence
+from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
@@ -12,21 +12,70 @@ from slayq_tw.poller import AHEAD, POLL_INTERVAL, QueuePoller
 from tests.fakes import a_job
 
 
+class OneAtATime:
+    """A `Claimer` for one queue, whose statements are answered by the test.
+
+    Attributes:
+        limits: what was asked for, one for each statement.
+    """
+
+    def __init__(self) -> None:
+        self.limits: list[int] = []
+        self._queue: Any = None
+        self._busy = False
+        self._settled: list[Deferred[None]] = []
+
+    def serve(self, queue: Any) -> None:
+        """As Claimer's."""
+        self._queue = queue
+
+    def wake(self) -> None:
+        """As Claimer's."""
+        if not self._busy and (limit := self._queue.ask()):
+            self._busy = True
+            self.limits.append(limit)
+
+    def settled(self) -> "Deferred[None]":
+        """As Claimer's."""
+        settled: Deferred[None] = Deferred()
+        self._settled.append(settled)
+        self._let_go()
+        return settled
+
+    def answer(self, result: "list[Job] | DatabaseUnavailable") -> None:
+        """Answer the statement in flight."""
+        self._busy = False
+        if isinstance(result, DatabaseUnavailable):
+            self._queue.claim_failed(result)
+        else:
+            self._queue.take(result, self.limits[-1])
+        if self._queue.hungry:
+            self.wake()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        while self._settled and not self._busy:
+            self._settled.pop().callback(None)
+
+
 class QueuePollerTests(SynchronousTestCase):
     """A queue of two slots."""
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.claims: list[tuple[list[str], int, Deferred[list[Job]]]] = []
+        self.claimer = OneAtATime()
+        self.claims = self.claimer.limits
         self.deliveries: dict[int, Deferred[None]] = {}
         self.released: list[int] = []
-        self.poller = QueuePoller(["mail", "post"], 2, self.claim, self.work, self.release, self.clock)
+        self.poller = QueuePoller(
+            ["mail", "post"],
+            2,
+            self.claimer,  # type: ignore[arg-type]
+            self.work,
+            self.release,
+            self.clock,
+        )
         self.poller.startService()
-
-    def claim(self, names: Sequence[str], limit: int) -> Deferred[list[Job]]:
-        answer: Deferred[list[Job]] = Deferred()
-        self.claims.append((list(names), limit, answer))
-        return answer
 
     def work(self, job: Job) -> Deferred[None]:
         """A delivery, handed back when it is cancelled, as JobWorker does it."""
@@ -43,14 +92,14 @@ class QueuePollerTests(SynchronousTestCase):
         self.released.append(job.id)
 
     def answer(self, *numbers: int) -> None:
-        self.claims[-1][2].callback([a_job(number) for number in numbers])
+        self.claimer.answer([a_job(number) for number in numbers])
 
     def finish(self, number: int) -> None:
         self.deliveries[number].callback(None)
 
     def test_claims_what_it_can_start(self) -> None:
         """It asks, for all its names, for as many jobs as it has slots, and for none when they are busy."""
-        self.assertEqual([(names, limit) for names, limit, _ in self.claims], [(["mail", "post"], 2)])
+        self.assertEqual((self.poller.names, self.claims), (("mail", "post"), [2]))
         self.answer(1, 2)
         self.assertEqual(sorted(self.deliveries), [1, 2])
         self.clock.advance(POLL_INTERVAL)
@@ -62,7 +111,35 @@ class QueuePollerTests(SynchronousTestCase):
         self.answer(1, 2)
         self.clock.advance(60.0)
         self.finish(1)
-        self.assertEqual([limit for _, limit, _ in self.claims], [2, 1])
+        self.assertEqual(self.claims, [2, 1])
+
+    def test_an_empty_queue_is_left_alone(self) -> None:
+        """If fewer jobs came than were asked for, a freed slot is no reason to ask again; an announcement is."""
+        self.answer(1)
+        self.finish(1)
+        self.assertEqual(self.claims, [2])
+        self.poller.wake()
+        self.assertEqual(self.claims, [2, 2])
+
+    def test_announced_while_busy(self) -> None:
+        """What is announced while all slots are busy is asked for when one is free, though fewer came before."""
+        self.poller.wake()
+        self.answer(1)
+        self.answer(2)
+        self.poller.wake()
+        self.assertEqual(self.claims, [2, 1])
+        self.clock.advance(60.0)
+        self.finish(1)
+        self.assertEqual(self.claims, [2, 1, 1])
+
+    def test_many_that_end_at_once(self) -> None:
+        """Jobs that need no request do not pile up on the stack."""
+        ended: Deferred[None] = Deferred()
+        ended.callback(None)
+        self.answer()
+        self.deliveries = dict.fromkeys(range(5000), ended)
+        self.poller.take([a_job(number) for number in range(5000)], 5000)
+        self.assertEqual(self.poller.in_flight, 0)
 
     def test_looks_every_interval(self) -> None:
         """A queue that nothing announces is looked at every interval."""
@@ -93,7 +170,7 @@ class QueuePollerTests(SynchronousTestCase):
     def test_claims_ahead_at_a_fast_pace(self) -> None:
         """When deliveries take 10 ms, it asks for what two slots can begin within the next 100 ms as well."""
         self.be_fast()
-        self.assertEqual(self.claims[-1][1], 2 + int(2 * AHEAD / 0.01))
+        self.assertEqual(self.claims[-1], 2 + int(2 * AHEAD / 0.01))
 
     def test_stalled_receiver(self) -> None:
         """Jobs claimed ahead of a receiver that stops answering are handed back."""
@@ -108,7 +185,7 @@ class QueuePollerTests(SynchronousTestCase):
 
     def test_database_away(self) -> None:
         """A claim that fails is tried again at the next look."""
-        self.claims[-1][2].errback(DatabaseUnavailable("gone"))
+        self.claimer.answer(DatabaseUnavailable("gone"))
         self.clock.advance(POLL_INTERVAL)
         self.assertEqual(len(self.claims), 2)
 
@@ -151,7 +228,8 @@ class QueuePollerTests(SynchronousTestCase):
         self.assertEqual(sorted(self.released), [1, 2])
 
     def be_fast(self) -> None:
-        """Have one delivery take 10 ms, and the slots empty again."""
+        """Have one delivery take 10 ms, and the slots empty again, and asked for."""
         self.answer(1)
         self.clock.advance(0.01)
         self.finish(1)
+        self.poller.wake()

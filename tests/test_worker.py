@@ -52,10 +52,10 @@ class JobWorkerTests(SynchronousTestCase):
             lambda: NOW,
         )
 
-    async def send(self, url: str, body: Callable[[], bytes], timeout: float) -> Answer:
+    def send(self, url: str, body: Callable[[], bytes], timeout: float) -> "Deferred[Answer]":
         """WebhookSender's."""
         self.sent.append((url, body(), timeout))
-        return await self.reply
+        return self.reply
 
     def end_of(self, job: Job, reply: "Answer | Exception") -> tuple[str, object]:
         """What becomes of a job whose delivery is answered like this."""

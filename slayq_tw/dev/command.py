@@ -64,10 +64,10 @@ def develop(path: Path | None, port: int | None, *, once: bool, log_level: str) 
         stack.callback(folder.postgres.stop)
         database_url = folder.postgres.start()
         globalLogBeginner.beginLoggingTo([observer(sys.stderr, "text", log_level)], redirectStandardIO=False)
-        return _run(folder, database_url, port, once=once)
+        return _run(folder, database_url, port, once=once, verbose=log_level == "debug")
 
 
-def _run(folder: DevelopmentFolder, database_url: str, port: int, *, once: bool) -> int:
+def _run(folder: DevelopmentFolder, database_url: str, port: int, *, once: bool, verbose: bool) -> int:
     from twisted.internet import reactor as the_reactor
 
     reactor: Any = the_reactor
@@ -82,7 +82,7 @@ def _run(folder: DevelopmentFolder, database_url: str, port: int, *, once: bool)
     url = _listen(reactor, resource, port)
     folder.receiver = url
     config = _config(folder, database_url, url)
-    service = build(config, reactor)
+    service = build(config, reactor, verbose=verbose)
     run = secrets.token_hex(4)
     events = samples(config.queues, url, run)
     scenario = Scenario(events, url, run, timeline, sleep)

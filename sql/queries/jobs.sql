@@ -1,5 +1,8 @@
 -- The daemon's own statements on the job tables. `%(name)s` are parameters. The rules behind each are in the job
 -- schema's specification: who may take, finish, fail and give back a job, and what becomes of its serial lane.
+--
+-- Each runs in a transaction of its own. Those that run for every batch forbid sequential scans: they name their rows
+-- by index, whatever the statistics say about a table that is empty at one moment and holds a million jobs at the next.
 
 -- name: register_tasks
 -- Make the identifiers known, without burning identity values on the ones that are, and read all ids back.
@@ -22,6 +25,7 @@ SELECT task.identifier, task.id FROM graphile_worker._private_tasks AS task JOIN
 -- run_at, and at most one for each serial lane. Jobs without a lane are found by walking each task's few distinct
 -- priorities, so that neither other tasks' backlogs nor future jobs are read. Jobs in lanes are found by walking the
 -- lanes that have any. Ids go into the updates as arrays, which keeps them on the primary key whatever the statistics.
+SET LOCAL enable_seqscan = off;
 WITH RECURSIVE asked AS MATERIALIZED (
   SELECT task_id, grp, lim FROM unnest(%(tasks)s::integer[], %(groups)s::integer[], %(limits)s::integer[])
          AS asked (task_id, grp, lim)
@@ -115,6 +119,7 @@ RETURNING job.id, job.task_id, job.payload::text, job.attempts, job.max_attempts
 -- name: complete_jobs
 -- Remove delivered jobs. One whose claim is gone was delivered all the same, so it goes too, unless its revision
 -- moved: then its key was re-added in place, and the row is another request. A lane is freed if it is still ours.
+SET LOCAL enable_seqscan = off;
 WITH done AS (
   SELECT id, locked_at, revision, lane
     FROM unnest(%(ids)s::bigint[], %(claimed)s::timestamptz[], %(revisions)s::integer[], %(lanes)s::integer[])
@@ -123,11 +128,11 @@ WITH done AS (
   UPDATE graphile_worker._private_job_queues AS queue
      SET locked_by = NULL, locked_at = NULL
     FROM done
-   WHERE queue.id = done.lane AND queue.locked_by = %(worker)s AND queue.locked_at = done.locked_at
+   WHERE queue.id = ANY (%(lanes)s::integer[]) AND queue.id = done.lane AND queue.locked_by = %(worker)s AND queue.locked_at = done.locked_at
 )
 DELETE FROM graphile_worker._private_jobs AS job
  USING done
- WHERE job.id = done.id
+ WHERE job.id = ANY (%(ids)s::bigint[]) AND job.id = done.id
    AND ((job.locked_by = %(worker)s AND job.locked_at = done.locked_at) OR job.revision = done.revision)
 RETURNING job.id;
 
@@ -135,6 +140,7 @@ RETURNING job.id;
 -- End failed attempts that still carry their claim: back-off by Graphile Worker's rule, pushed out to `delays` seconds
 -- from now when the receiver asked for more; `final` ones are exhausted at once. Returns what was still ours, and
 -- whether it has failed for good.
+SET LOCAL enable_seqscan = off;
 WITH failed AS (
   SELECT id, locked_at, error, delay, final, lane
     FROM unnest(%(ids)s::bigint[], %(claimed)s::timestamptz[], %(errors)s::text[], %(delays)s::double precision[],
@@ -149,13 +155,13 @@ WITH failed AS (
          locked_by = NULL,
          locked_at = NULL
     FROM failed
-   WHERE job.id = failed.id AND job.locked_by = %(worker)s AND job.locked_at = failed.locked_at
+   WHERE job.id = ANY (%(ids)s::bigint[]) AND job.id = failed.id AND job.locked_by = %(worker)s AND job.locked_at = failed.locked_at
   RETURNING job.id, job.attempts >= job.max_attempts AS exhausted, failed.lane, failed.locked_at
 ), freed AS (
   UPDATE graphile_worker._private_job_queues AS queue
      SET locked_by = NULL, locked_at = NULL
     FROM kept
-   WHERE queue.id = kept.lane AND queue.locked_by = %(worker)s AND queue.locked_at = kept.locked_at
+   WHERE queue.id = ANY (%(lanes)s::integer[]) AND queue.id = kept.lane AND queue.locked_by = %(worker)s AND queue.locked_at = kept.locked_at
 )
 SELECT id, exhausted FROM kept;
 
@@ -164,6 +170,7 @@ SELECT id, exhausted FROM kept;
 -- it is unlocked but stays exhausted, or it would run beside its successor. So is a keyless job that the application
 -- re-added under `job-<id>`: superseding stamps updated_at, which nothing else does to a locked job without a key.
 -- Returns what was still ours.
+SET LOCAL enable_seqscan = off;
 WITH claim AS (
   SELECT id, key, locked_at, lane
     FROM unnest(%(ids)s::bigint[], %(keys)s::text[], %(claimed)s::timestamptz[], %(lanes)s::integer[])
@@ -176,13 +183,13 @@ WITH claim AS (
          locked_by = NULL,
          locked_at = NULL
     FROM claim
-   WHERE job.id = claim.id AND job.locked_by = %(worker)s AND job.locked_at = claim.locked_at
+   WHERE job.id = ANY (%(ids)s::bigint[]) AND job.id = claim.id AND job.locked_by = %(worker)s AND job.locked_at = claim.locked_at
   RETURNING job.id, claim.lane, claim.locked_at
 ), freed AS (
   UPDATE graphile_worker._private_job_queues AS queue
      SET locked_by = NULL, locked_at = NULL
     FROM released
-   WHERE queue.id = released.lane AND queue.locked_by = %(worker)s AND queue.locked_at = released.locked_at
+   WHERE queue.id = ANY (%(lanes)s::integer[]) AND queue.id = released.lane AND queue.locked_by = %(worker)s AND queue.locked_at = released.locked_at
 )
 SELECT id FROM released;
 

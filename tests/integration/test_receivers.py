@@ -11,7 +11,8 @@ from twisted.trial.unittest import TestCase
 
 from slayq_tw.delivery import MAX_ANSWER, Answer, WebhookSender
 from slayq_tw.errors import DeliveryError
-from slayq_tw.webclient import AnyNameEndpoint, Endpoints, make_http_client
+from slayq_tw.posting import Post, direct, through_treq
+from slayq_tw.webclient import AnyNameEndpoint, Endpoints, make_agent, make_http_client
 
 HEAD = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
 
@@ -42,9 +43,14 @@ class ReceiverTests(TestCase):
         self.addCleanup(port.stopListening)
         return int(port.getHost().port)
 
+    def post(self) -> Post:
+        """How a delivery's first request is posted."""
+        agent = make_agent(reactor, 1)
+        return direct(agent, through_treq(make_http_client(agent), reactor))
+
     def send(self, url: str, timeout: float = 30.0) -> "Deferred[Answer]":
-        sender = WebhookSender(make_http_client(reactor, 1), reactor, b"secret")
-        return Deferred.fromCoroutine(sender.send(url, lambda: b'{"a":1}', timeout))
+        post = self.post()
+        return WebhookSender(post, post, reactor, b"secret").send(url, lambda: b'{"a":1}', timeout)
 
     async def refusal(self, answer: Callable[[Any], object], timeout: float = 30.0) -> str:
         """The error of a delivery to such a receiver, without the URL."""
@@ -127,6 +133,14 @@ class ReceiverTests(TestCase):
         self.assertIn("TLS: ", str(error))
 
 
+class TreqReceiverTests(ReceiverTests):
+    """The same through treq, as redirects are followed."""
+
+    def post(self) -> Post:
+        """Through treq."""
+        return through_treq(make_http_client(make_agent(reactor, 1)), reactor)
+
+
 class NamesTests(TestCase):
     """Host names as Docker's networks have them."""
 
@@ -205,8 +219,10 @@ class NamesTests(TestCase):
             made.append(None)
             return b"{}"
 
-        sender = WebhookSender(make_http_client(resolver, 1), reactor, b"secret")
-        sending = Deferred.fromCoroutine(sender.send(f"http://my_app:{port.getHost().port}/", make, 30.0))
+        agent = make_agent(resolver, 1)
+        post = direct(agent, through_treq(make_http_client(agent), reactor))
+        sender = WebhookSender(post, post, reactor, b"secret")
+        sending = sender.send(f"http://my_app:{port.getHost().port}/", make, 30.0)
         receiver = await resolver.asked
         self.assertEqual(made, [])
         receiver.addressResolved(IPv4Address("TCP", "127.0.0.1", 0))
