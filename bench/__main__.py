@@ -1,6 +1,7 @@
 """Command line of the benchmark."""
 
 import argparse
+import os
 import signal
 import sys
 import tempfile
@@ -17,6 +18,9 @@ from bench.plan import FULL, QUICK, SMOKE, Plan
 from bench.processes import BenchError
 from bench.rig import Rig
 from bench.targets import rows, table
+
+BUSY = 0.5
+"""Load of the machine, before it begins, above which there is a warning."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,6 +59,9 @@ def _measure(plan: Plan, samples: Samples, about: list[tuple[str, str]]) -> None
     """Record all samples, and about the machine and the versions."""
     for contestant in plan.contestants:
         contestant.check()
+    load = os.getloadavg()[0]
+    if load > BUSY:
+        print(f"bench: the machine is busy (load {load:.1f}): the figures will be off", file=sys.stderr)
     with tempfile.TemporaryDirectory(prefix="slayq-bench-") as name:
         folder = Path(name)
         folder.chmod(0o711)  # root hands the server to another user, who has to get through

@@ -57,7 +57,8 @@ class _Figure:
 
     def save(self, path: Path) -> Path:
         """Write it."""
-        self.axes.set_ylim(bottom=0)
+        if self.axes.get_yscale() == "linear":
+            self.axes.set_ylim(bottom=0)
         self.axes.legend()
         self._figure.tight_layout()
         self._figure.savefig(path)
@@ -73,8 +74,8 @@ def _throughput(samples: Samples, path: Path) -> Path:
 
 def _latency(samples: Samples, path: Path) -> Path:
     figure = _Figure("events a second", "ms from commit to receiver")
-    figure.axes.set_xscale("log")
-    figure.axes.set_yscale("symlog", linthresh=10)
+    figure.axes.set_yscale("log")
+    figure.axes.yaxis.set_major_formatter("{x:g}")
     for contestant in EVERYBODY:
         name, colour = contestant.name, _COLOURS[contestant.name]
         figure.line(samples.curve("latency p50", name), f"{name}, median", colour)
@@ -85,7 +86,8 @@ def _latency(samples: Samples, path: Path) -> Path:
 def _churn(samples: Samples, path: Path) -> Path:
     figure = _Figure("deliveries", "MB")
     for name in sorted({who for figure_name, who, _ in samples.values if figure_name == "size"}):
-        figure.line(samples.curve("size", name), name, style=".-")
+        # matplotlib keeps labels that begin with an underscore out of the legend.
+        figure.line(samples.curve("size", name), name.lstrip("_"), style=".-")
     return figure.save(path)
 
 
