@@ -1,6 +1,6 @@
 # make run    development mode: an embedded Postgres, the daemon, a receiver, and a few events
 # make test   everything that continuous integration checks
-# make bench  the benchmark, beside two Node peers (half an hour; bench-quick: a minute; profile: where the time goes)
+# make bench  the benchmark, beside two Node peers (45 minutes; bench-quick: one; profile: where the time goes)
 #
 # All make .venv first, which takes a minute the first time. PYTHON=… chooses the interpreter, ARGS=… goes to pytest,
 # or to the benchmark.
