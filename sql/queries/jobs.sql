@@ -24,7 +24,7 @@ SELECT task.identifier, task.id FROM graphile_worker._private_tasks AS task JOIN
 -- Take due jobs for several groups of tasks at once: at most `limits[n]` for the group of `tasks[n]`, by priority and
 -- run_at, and at most one for each serial lane. Jobs without a lane are found by walking each task's few distinct
 -- priorities, so that neither other tasks' backlogs nor future jobs are read. Jobs in lanes are found by walking the
--- lanes that have any. Ids go into the updates as arrays, which keeps them on the primary key whatever the statistics.
+-- lanes that have any, and their priorities. Ids go into the updates as arrays, which keeps them on the primary key whatever the statistics.
 SET LOCAL enable_seqscan = off;
 WITH RECURSIVE asked AS MATERIALIZED (
   SELECT task_id, grp, lim FROM unnest(%(tasks)s::integer[], %(groups)s::integer[], %(limits)s::integer[])
@@ -59,36 +59,37 @@ WITH RECURSIVE asked AS MATERIALIZED (
           ORDER BY job.run_at
           LIMIT levels.lim
             FOR UPDATE SKIP LOCKED) AS due
-), lanes (task_id, grp, lim, lane) AS (
-  SELECT asked.task_id, asked.grp, asked.lim, lowest.job_queue_id
+), lanes (task_id, grp, lim, lane, priority) AS (
+  SELECT asked.task_id, asked.grp, asked.lim, lowest.job_queue_id, lowest.priority
     FROM asked
    CROSS JOIN LATERAL (
-         SELECT job.job_queue_id
+         SELECT job.job_queue_id, job.priority
            FROM graphile_worker._private_jobs AS job
           WHERE job.task_id = asked.task_id AND job.is_available = true AND job.job_queue_id IS NOT NULL
-          ORDER BY job.job_queue_id
+          ORDER BY job.job_queue_id, job.priority
           LIMIT 1) AS lowest
    UNION ALL
-  SELECT lanes.task_id, lanes.grp, lanes.lim, higher.job_queue_id
+  SELECT lanes.task_id, lanes.grp, lanes.lim, higher.job_queue_id, higher.priority
     FROM lanes
    CROSS JOIN LATERAL (
-         SELECT job.job_queue_id
+         SELECT job.job_queue_id, job.priority
            FROM graphile_worker._private_jobs AS job
-          WHERE job.task_id = lanes.task_id AND job.is_available = true AND job.job_queue_id > lanes.lane
-          ORDER BY job.job_queue_id
+          WHERE job.task_id = lanes.task_id AND job.is_available = true AND job.job_queue_id IS NOT NULL
+            AND (job.job_queue_id, job.priority) > (lanes.lane, lanes.priority)
+          ORDER BY job.job_queue_id, job.priority
           LIMIT 1) AS higher
 ), heads AS MATERIALIZED (
-  SELECT DISTINCT ON (lanes.lane) head.id, lanes.grp, lanes.lim, head.priority, head.run_at, lanes.lane
+  SELECT DISTINCT ON (lanes.lane) head.id, lanes.grp, lanes.lim, lanes.priority, head.run_at, lanes.lane
     FROM lanes
     JOIN graphile_worker._private_job_queues AS queue ON queue.id = lanes.lane AND queue.is_available = true
    CROSS JOIN LATERAL (
-         SELECT job.id, job.priority, job.run_at
+         SELECT job.id, job.run_at
            FROM graphile_worker._private_jobs AS job
-          WHERE job.task_id = lanes.task_id AND job.job_queue_id = lanes.lane AND job.is_available = true
-            AND job.run_at <= now()
-          ORDER BY job.priority, job.run_at
+          WHERE job.task_id = lanes.task_id AND job.job_queue_id = lanes.lane AND job.priority = lanes.priority
+            AND job.is_available = true AND job.run_at <= now()
+          ORDER BY job.run_at
           LIMIT 1) AS head
-   ORDER BY lanes.lane, head.priority, head.run_at
+   ORDER BY lanes.lane, lanes.priority, head.run_at
 ), ranked AS MATERIALIZED (
   SELECT id, lane
     FROM (SELECT id, lane, lim, row_number() OVER (PARTITION BY grp ORDER BY priority, run_at, id) AS place

@@ -1,0 +1,138 @@
+"""The plans of the statements that run for every batch, where statistics mislead: how much they read, and by what."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg2
+from twisted.trial.unittest import SynchronousTestCase
+
+from slayq_tw.sqlfiles import named_queries
+from tests.postgres import migrated_database
+
+JOBS = 100_000
+JOB_TABLE = "_private_jobs"
+QUERIES = named_queries("jobs.sql")
+
+
+class PlanTests(SynchronousTestCase):
+    """A hundred thousand jobs came since somebody last looked: statistics speak of an empty table."""
+
+    def setUp(self) -> None:
+        self.connection = psycopg2.connect(migrated_database(self))
+        self.connection.autocommit = True
+        self.addCleanup(self.connection.close)
+        self.sql("ALTER TABLE graphile_worker._private_jobs SET (autovacuum_enabled = false)")
+        self.sql("ALTER TABLE graphile_worker._private_job_queues SET (autovacuum_enabled = false)")
+        self.sql("ANALYZE graphile_worker._private_jobs, graphile_worker._private_job_queues")
+        self.sql("INSERT INTO graphile_worker._private_tasks (identifier) VALUES ('busy'), ('quiet')")
+        self.tasks = dict(self.sql("SELECT identifier, id FROM graphile_worker._private_tasks"))
+
+    def sql(self, statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:
+        with self.connection.cursor() as cursor:
+            cursor.execute(statement, parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def fill(self, *, run_at: str = "now()", priority: str = "0", lane: str = "NULL") -> None:
+        """Add the jobs to the busy queue; the arguments are SQL, in which `n` counts them."""
+        self.sql(
+            "INSERT INTO graphile_worker._private_jobs (task_id, run_at, priority, job_queue_id)"
+            f" SELECT %s, {run_at}, {priority}, {lane} FROM generate_series(1, {JOBS}) AS n",
+            (self.tasks["busy"],),
+        )
+
+    def explain(self, name: str, parameters: dict[str, object]) -> tuple[int, int]:
+        """Run a statement.
+
+        Returns:
+            How many rows it returned, and how many blocks of 8 kB it looked at.
+        """
+        before, statement = QUERIES[name].rsplit(";\n", 1)
+        self.sql("BEGIN")
+        self.sql(before)
+        ((plans,),) = self.sql(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", parameters)
+        self.sql("COMMIT")
+        plan = plans[0]["Plan"]
+        for node in nodes(plan):
+            self.assertNotEqual((node["Node Type"], node.get("Relation Name")), ("Seq Scan", JOB_TABLE))
+        return plan["Actual Rows"], plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+
+    def claim(self, identifier: str, limit: int = 10) -> tuple[int, int]:
+        return self.explain(
+            "claim_jobs",
+            {"tasks": [self.tasks[identifier]], "groups": [0], "limits": [limit], "worker": "pool-test"},
+        )
+
+    def test_empty_queue_beside_a_full_one(self) -> None:
+        """A claim for the quiet queue reads next to nothing."""
+        self.fill()
+        rows, blocks = self.claim("quiet")
+        self.assertEqual(rows, 0)
+        self.assertLess(blocks, 30)
+
+    def test_full_queue(self) -> None:
+        """A claim reads about as many rows as it takes."""
+        self.fill()
+        rows, blocks = self.claim("busy", 100)
+        self.assertEqual(rows, 100)
+        self.assertLess(blocks, 100 * 40)
+
+    def test_future_jobs(self) -> None:
+        """Jobs that are not due cost nothing, whatever their priorities."""
+        self.fill(run_at="now() + n * interval '1 day'", priority="mod(n, 5)")
+        rows, blocks = self.claim("busy")
+        self.assertEqual(rows, 0)
+        self.assertLess(blocks, 100)
+
+    def test_future_jobs_in_a_lane(self) -> None:
+        """Nor do they in a lane."""
+        self.sql("INSERT INTO graphile_worker._private_job_queues (queue_name) VALUES ('lane')")
+        ((lane,),) = self.sql("SELECT id FROM graphile_worker._private_job_queues")
+        self.fill(run_at="now() + n * interval '1 day'", priority="mod(n, 5)", lane=str(lane))
+        rows, blocks = self.claim("busy")
+        self.assertEqual(rows, 0)
+        self.assertLess(blocks, 100)
+
+    def test_lanes(self) -> None:
+        """Long lanes: one job of each is looked at."""
+        self.sql(
+            "INSERT INTO graphile_worker._private_job_queues (queue_name) SELECT 'lane ' || n FROM generate_series(1, 100) n"
+        )
+        ((first,),) = self.sql("SELECT min(id) FROM graphile_worker._private_job_queues")
+        self.fill(lane=f"{first} + (n - 1) / {JOBS // 100}")
+        rows, blocks = self.claim("busy", 50)
+        self.assertEqual(rows, 50)
+        self.assertLess(blocks, 100 * 20 + 50 * 40)
+
+    def test_ends(self) -> None:
+        """Completing, failing and handing back go to their rows directly."""
+        self.fill()
+        ids = [
+            number
+            for (number,) in self.sql("SELECT id FROM graphile_worker._private_jobs ORDER BY id LIMIT 30")
+        ]
+        common = {
+            "worker": "pool-test",
+            "claimed": "{" + ",".join(["2026-11-24T12:00:00+00:00"] * 10) + "}",
+            "lanes": "{" + ",".join(["NULL"] * 10) + "}",
+            "revisions": "{" + ",".join(["0"] * 10) + "}",
+            "errors": ["e"] * 10,
+            "delays": [0.0] * 10,
+            "finals": [False] * 10,
+            "keys": [None] * 10,
+        }
+        for number, name in enumerate(("complete_jobs", "fail_jobs", "release_jobs")):
+            some = ids[number * 10 : number * 10 + 10]
+            self.sql(
+                "UPDATE graphile_worker._private_jobs SET locked_by = 'pool-test', locked_at = %s WHERE id = ANY (%s)",
+                ("2026-11-24T12:00:00+00:00", some),
+            )
+            rows, blocks = self.explain(name, common | {"ids": "{" + ",".join(map(str, some)) + "}"})
+            self.assertEqual(rows, 10, name)
+            self.assertLess(blocks, 10 * 60, name)
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A plan's nodes."""
+    yield plan
+    for inner in plan.get("Plans", ()):
+        yield from nodes(inner)
