@@ -10,7 +10,7 @@ from bench.figures import Samples
 from bench.jobs import Config, by_concurrency, identifiers, sample
 from bench.plan import Plan
 from bench.postgres import Database
-from bench.processes import Child, cpu_seconds
+from bench.processes import cpu_seconds
 from bench.rig import START_TIMEOUT, Rig
 
 TIMEOUT = 600.0
@@ -72,6 +72,7 @@ def drain(
     Raises:
         BenchError: it did not work the jobs off.
     """
+    first_due = database.row(_FIRST_DUE)[0]
     database.close()
     rig.server.wait_until_alone(database.name)
     transactions = rig.server.transactions(database.name)
@@ -82,8 +83,9 @@ def drain(
         before = rig.receiver.count()
         while rig.receiver.count() == before:
             worker.wait(0.002, worker.began + START_TIMEOUT)
+        arrived = time.monotonic()
         first_cpu, first_postgres = cpu_seconds(worker.pid), cpu_seconds(rig.server.pid)
-        first = _first_claim(database, worker)
+        first = _first_claim(database, first_due, arrived)
         while rig.receiver.count() - counted < deliveries:
             worker.wait(_GLANCE, worker.began + TIMEOUT)
         while everything and not database.empty():
@@ -107,20 +109,24 @@ def drain(
     )
 
 
-def _first_claim(database: Database, worker: Child) -> float:
-    """When the oldest claim was made, by our monotonic clock."""
-    while True:
-        age = database.row(_FIRST_CLAIM)[0]
-        if age is not None:
-            return time.monotonic() - float(age)
-        worker.wait(0.001, worker.began + START_TIMEOUT)
+def _first_claim(database: Database, first_due: int, arrived: float) -> float:
+    """When the oldest claim was made, by our monotonic clock.
+
+    Args:
+        database: where the claims are.
+        first_due: the lowest id of a job that is due. Jobs become due in the order of their ids, so the first claim is
+            soon found from there; looking at all of a million jobs would take time from the worker.
+        arrived: when the first request was seen; the answer if there is no claim left by now.
+    """
+    age = database.row(_AGE_OF_FIRST_CLAIM, {"first": first_due})[0]
+    return arrived if age is None else time.monotonic() - float(age)
 
 
-# Jobs become due in the order of their ids, so the first claim is among the first. Looking at all of a million would
-# take time from the worker.
-_FIRST_CLAIM = """
+_FIRST_DUE = "SELECT min(id) FROM graphile_worker._private_jobs WHERE run_at <= now()"
+
+_AGE_OF_FIRST_CLAIM = """
 SELECT extract(epoch FROM clock_timestamp() - min(locked_at))
-  FROM (SELECT locked_at FROM graphile_worker._private_jobs ORDER BY id LIMIT 1000) AS job
+  FROM (SELECT locked_at FROM graphile_worker._private_jobs WHERE id >= %(first)s ORDER BY id LIMIT 1000) AS job
 """
 
 
