@@ -30,6 +30,7 @@ class Config:
         database_url: as `conninfo.parse` reads it.
         secret: key of the signatures.
         cron_url: the receiver of the cron tick.
+        listen_url: of the connection that is told of new jobs; None for `database_url`.
         grant_execute_to: roles that may call the SQL functions.
         timeout: seconds for a delivery, unless its queue has its own.
         grace: seconds for deliveries to end at a stop.
@@ -40,6 +41,7 @@ class Config:
     database_url: str = field(repr=False)
     secret: bytes = field(repr=False)
     cron_url: str = field(repr=False)
+    listen_url: str | None = field(default=None, repr=False)
     grant_execute_to: tuple[str, ...] = ()
     timeout: float = DEFAULT_TIMEOUT
     grace: float = DEFAULT_GRACE
@@ -68,7 +70,7 @@ def load(path: str, environ: Mapping[str, str], cwd: str | None = None) -> Confi
 
 
 def _checked_environment(environ: Mapping[str, str], dotenv: Path, faults: list[str]) -> dict[str, Any]:
-    """The three variables, as arguments of `Config`."""
+    """The variables, as arguments of `Config`."""
     try:
         # No interpolation: `$` is a character like any other in a secret.
         lacking = dotenv_values(dotenv, interpolate=False, encoding="utf-8-sig")
@@ -89,9 +91,12 @@ def _checked_environment(environ: Mapping[str, str], dotenv: Path, faults: list[
     database_url = required(conninfo.VARIABLE, "the URL of the Postgres database")
     secret = required("SLAY_Q_SECRET", "the secret that the application knows as SLAY_Q_WORKER_SECRET")
     cron_url = required("SLAY_Q_CRON_URL", "the URL of the receiver that gets the cron tick")
-    if database_url:
+    # Optional; empty is unset, as a compose file's `${SLAY_Q_LISTEN_URL:-}` makes it.
+    listen_url = variables.get(conninfo.LISTEN_VARIABLE) or None
+    for name, url in ((conninfo.VARIABLE, database_url), (conninfo.LISTEN_VARIABLE, listen_url)):
         try:
-            conninfo.parse(database_url)
+            if url:
+                conninfo.parse(url, name)
         except ConfigError as error:
             faults.append(str(error))
     if cron_url and (fault := check_web_url(cron_url)):
@@ -100,6 +105,7 @@ def _checked_environment(environ: Mapping[str, str], dotenv: Path, faults: list[
         "database_url": database_url,
         "secret": secret.encode("utf-8", "surrogateescape"),  # the environment's own bytes
         "cron_url": cron_url,
+        "listen_url": listen_url,
     }
 
 

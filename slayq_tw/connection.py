@@ -47,6 +47,10 @@ _HOPELESS = (
     "is not permitted to log in",
     "no pg_hba.conf entry",
     "is not currently accepting connections",
+    "no such database",  # PgBouncer's, as are the next two
+    "no such user",
+    "unsupported startup parameter",
+    "Tenant or user not found",  # Supabase's pooler
 )
 
 
@@ -157,6 +161,11 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]  # txpostgres has
         """Whether it is open, as far as anybody knows."""
         usable = self._connection is not None and not self._connection.closed
         return usable and not self._opening and not self.detector.connectionIsDead
+
+    @property
+    def process_id(self) -> int:
+        """The server process, as it was told at log-in; a pooler may make up any number."""
+        return int(self._connection.info.backend_pid)
 
     def connect(self) -> Deferred[None]:
         """Open, or open again.

@@ -11,6 +11,7 @@ from psycopg2.extensions import parse_dsn
 from slayq_tw.errors import ConfigError
 
 VARIABLE = "SLAY_Q_DATABASE_URL"
+LISTEN_VARIABLE = "SLAY_Q_LISTEN_URL"
 
 _SCHEME = re.compile(r"\s*postgres(?:ql)?://", re.IGNORECASE)
 _MALFORMED_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -23,11 +24,12 @@ _SSL = {"true": "require", "1": "require", "no-verify": "require", "false": "dis
 """node-pg's parameter `ssl`, as libpq's `sslmode`."""
 
 
-def parse(url: str) -> tuple[dict[str, str], list[str]]:
+def parse(url: str, variable: str = VARIABLE) -> tuple[dict[str, str], list[str]]:
     """Read a database URL or keyword string.
 
     Args:
         url: `postgres://…` or `postgresql://…` as libpq or node-pg takes it, or `host=… dbname=…`.
+        variable: where it stands, for errors and warnings.
 
     Returns:
         libpq's keywords with their values, and warnings for the log. Several hosts stay one comma-separated value.
@@ -36,11 +38,19 @@ def parse(url: str) -> tuple[dict[str, str], list[str]]:
         ConfigError: not readable; the text names the variable and holds neither user name nor password.
     """
     try:
+        parameters, warnings = _parsed(url)
+    except ConfigError as error:
+        raise ConfigError(f"{variable}: {error}") from None
+    return parameters, [f"{variable}: {warning}" for warning in warnings]
+
+
+def _parsed(url: str) -> tuple[dict[str, str], list[str]]:
+    try:
         url.encode()
     except UnicodeEncodeError:
-        raise _fault("is not UTF-8") from None
+        raise ConfigError("is not UTF-8") from None
     if not url.strip():
-        raise _fault("is empty")
+        raise ConfigError("is empty")
     found = _SCHEME.match(url)
     parameters, warnings = _from_url(url[found.end() :].rstrip()) if found else (_from_keywords(url), [])
     if (
@@ -48,12 +58,12 @@ def parse(url: str) -> tuple[dict[str, str], list[str]]:
     ):  # encrypted, whoever the server is: what libpq calls `require`
         parameters["sslmode"] = "require"
     if any("\0" in value for value in parameters.values()):
-        raise _fault("contains a NUL character")
+        raise ConfigError("contains a NUL character")
     for port in parameters.get("port", "").split(","):
         if port and not (port.isascii() and port.isdigit() and 1 <= int(port[:6]) <= 65535):
-            raise _fault("has a port that is no number from 1 to 65535")
+            raise ConfigError("has a port that is no number from 1 to 65535")
     if parameters.get("sslmode", "require") not in _SSL_MODES:  # libpq would say so only when it connects
-        raise _fault(f"has an sslmode that is none of {', '.join(_SSL_MODES)}")
+        raise ConfigError(f"has an sslmode that is none of {', '.join(_SSL_MODES)}")
     return parameters, warnings
 
 
@@ -80,14 +90,16 @@ def _from_url(rest: str) -> tuple[dict[str, str], list[str]]:
     location, _, query = rest.partition("?")
     authority, _, path = location.partition("/")
     if not userinfo and ":" in authority and "@" in path + query:
-        raise _fault("has an `@` after its host: `/`, `?` and `@` in a password are written %2F, %3F and %40")
+        raise ConfigError(
+            "has an `@` after its host: `/`, `?` and `@` in a password are written %2F, %3F and %40"
+        )
     try:
         parameters: dict[str, str] = parse_dsn("postgresql://" + location)
     except ProgrammingError as error:
         reason = " ".join(str(error).removeprefix("invalid dsn: ").split())
-        raise _fault(f"is no libpq URL: {reason}") from None
+        raise ConfigError(f"is no libpq URL: {reason}") from None
     except UnicodeDecodeError:
-        raise _fault(_NOT_UTF8) from None
+        raise ConfigError(_NOT_UTF8) from None
     if user:
         parameters["user"] = _decoded(user)
     if colon:
@@ -108,7 +120,7 @@ def _from_url(rest: str) -> tuple[dict[str, str], list[str]]:
     if not dropped:
         return parameters, []
     names = [name if _SHOWABLE.match(name) else "…" for name in dict.fromkeys(dropped)]
-    return parameters, [f"{VARIABLE}: dropped parameters that libpq does not know: {', '.join(names)}"]
+    return parameters, [f"dropped parameters that libpq does not know: {', '.join(names)}"]
 
 
 def _split_userinfo(rest: str) -> tuple[str, str]:
@@ -128,7 +140,7 @@ def _from_keywords(text: str) -> dict[str, str]:
     try:
         parameters: dict[str, str] = parse_dsn(text)
     except ProgrammingError:  # whose text may quote a piece of the password
-        raise _fault(
+        raise ConfigError(
             "is neither a postgres:// URL nor a libpq keyword string"
             " (host=… dbname=… user=… password=…, values with spaces in single quotes)"
         ) from None
@@ -139,7 +151,7 @@ def _decoded(text: str) -> str:
     try:
         return unquote_to_bytes(text).decode()
     except UnicodeDecodeError:
-        raise _fault(_NOT_UTF8) from None
+        raise ConfigError(_NOT_UTF8) from None
 
 
 @lru_cache
@@ -158,7 +170,3 @@ def _bracketed(host: str) -> str:
     if host.startswith(("/", "@")):  # a socket folder
         return quote(host, safe="")
     return f"[{host}]" if ":" in host else host
-
-
-def _fault(text: str) -> ConfigError:
-    return ConfigError(f"{VARIABLE}: {text}")

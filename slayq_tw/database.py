@@ -154,7 +154,7 @@ class Database:
         connection = next((one for one in self._idle if one.alive), self._idle[0])
         self._idle.remove(connection)
         try:
-            return await connection.bounded(seconds, lambda: call(connection)).addErrback(_raise_ours)
+            return await connection.bounded(seconds, lambda: call(connection)).addErrback(raise_ours)
         finally:
             self._idle.append(connection)
             self._slots.release()
@@ -167,7 +167,8 @@ class Database:
             connection.abandon()
 
 
-def _raise_ours(failure: Failure) -> Failure:
+def raise_ours(failure: Failure) -> Failure:
+    """For `addErrback`: the driver's error becomes one of ours, any other passes."""
     ours = translate(failure)
     if ours is not None:
         raise ours from failure.value

@@ -74,6 +74,16 @@ async def migrate(database: Database, clock: Any, *, upgrade_old: bool = False) 
     return MigrationReport(tuple(applied), adopted)
 
 
+async def breaking_revision(database: Database) -> int:
+    """The job schema's largest breaking revision.
+
+    Raises:
+        DatabaseError: as the database does.
+    """
+    ((_, breaking),) = await database.query(_sql("revision"))
+    return int(breaking or 0)
+
+
 async def _step(database: Database, what: str, work: Callable[[Cursor], Awaitable[T]]) -> T:
     """Run one migration's transaction under the lock; a missing privilege becomes an error that says what to grant."""
 

@@ -22,7 +22,8 @@ from slayq_tw.graphile import REVISION
 from slayq_tw.housekeeping import Housekeeping, HousekeepingService
 from slayq_tw.jobs import JobStore
 from slayq_tw.listener import Listener
-from slayq_tw.migrations import migrate
+from slayq_tw.migrations import breaking_revision, migrate
+from slayq_tw.pace import Pace
 from slayq_tw.poller import QueuePoller
 from slayq_tw.posting import direct, through_treq
 from slayq_tw.results import ResultWriter
@@ -220,6 +221,10 @@ def build(
     """
     log = Logger()
     parameters, warnings = conninfo.parse(config.database_url)
+    listen_parameters = parameters
+    if config.listen_url:
+        listen_parameters, more = conninfo.parse(config.listen_url, conninfo.LISTEN_VARIABLE)
+        warnings = [*warnings, *more]
     for warning in warnings:
         log.warn("{event}: {warning}", event="database_url", warning=warning)
     if config.secret == SAMPLE_SECRET:
@@ -245,6 +250,9 @@ def build(
     def migrated(revision: int) -> None:
         service.migrated(revision)
 
+    async def look_at_schema() -> None:
+        service.migrated(await breaking_revision(database))
+
     slots = sum(queue.concurrency for queue in config.queues) + 1
     agent = make_agent(reactor, slots)
     treq_post = through_treq(make_http_client(agent), reactor)
@@ -252,16 +260,27 @@ def build(
     results = ResultWriter(store, reactor, wake, lambda: service.in_flight > 0)
     worker = JobWorker(sender, results, timeouts, now, verbose=verbose)
     claimer = Claimer(store, reactor)
+    pace = Pace(lambda: listener.hears, wake, reactor)
+    work = pace.following(worker.work)
     groups = [(queue.names, queue.concurrency) for queue in config.queues]
     pollers = [
-        QueuePoller(names, concurrency, claimer, worker.work, results.released, reactor)
+        QueuePoller(names, concurrency, claimer, work, results.released, reactor)
         for names, concurrency in (*groups, ((CRON_IDENTIFIER,), 1))
     ]
     others = [
+        pace,
         CronService(config.cron_url, store.schedule_tick, reactor, now),
         UnservedWatch(store.unserved, reactor),
         HousekeepingService(Housekeeping(database, timeouts), config.housekeeping, reactor),
     ]
-    listener = Listener(parameters, reactor, wake, migrated)
+    listener = Listener(
+        listen_parameters,
+        reactor,
+        wake,
+        migrated,
+        database.query,
+        while_silent=look_at_schema,
+        display=conninfo.display(listen_parameters),
+    )
     service = SlayQService(database, prepare, listener, pollers, others, results, config.grace, reactor)
     return service

@@ -33,7 +33,8 @@ class Options(usage.Options):
 
     synopsis = "[options]"
     longdesc = (
-        "Needs SLAY_Q_DATABASE_URL, SLAY_Q_SECRET and SLAY_Q_CRON_URL, from the environment or from ./.env."
+        "Needs SLAY_Q_DATABASE_URL, SLAY_Q_SECRET and SLAY_Q_CRON_URL, from the environment or from ./.env; "
+        "behind a transaction pooler, SLAY_Q_LISTEN_URL may name a direct connection."
     )
     optParameters = [
         ["config", "c", "slay-config.json", "Configuration file, JSON or YAML."],

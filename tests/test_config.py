@@ -363,10 +363,21 @@ class EnvironmentTests(ConfigTestCase):
             ("SLAY_Q_CRON_URL", "http://u:tell-tale@app.test:x/"),
             ("SLAY_Q_CRON_URL", "tell-tale"),
             ("SLAY_Q_DATABASE_URL", "postgres://u:tell-tale@h:x/"),
+            ("SLAY_Q_LISTEN_URL", "postgres://u:tell-tale@h:x/"),
+            ("SLAY_Q_LISTEN_URL", "tell-tale"),
         ):
             error = str(self.assertRaises(ConfigError, self.loaded, ENVIRONMENT | {name: value}))
             self.assertTrue(error.startswith(f"{name}: "), error)
             self.assertNotIn("tell-tale", error)
+
+    def test_listen_url(self) -> None:
+        """The listener's own connection is optional; a variable that is empty is not set. Its URL is not shown."""
+        url = "postgres://app:tell-tale@direct.test/app"
+        config = self.loaded(ENVIRONMENT | {"SLAY_Q_LISTEN_URL": url})
+        self.assertEqual(config.listen_url, url)
+        self.assertNotIn("tell-tale", repr(config))
+        for environment in (ENVIRONMENT, ENVIRONMENT | {"SLAY_Q_LISTEN_URL": ""}):
+            self.assertIsNone(self.loaded(environment).listen_url)
 
     def test_secret_bytes(self) -> None:
         """The secret is its UTF-8, and the environment's bytes where they are none."""

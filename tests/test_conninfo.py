@@ -107,6 +107,13 @@ class ParseTests(SynchronousTestCase):
             self.assertTrue(error.startswith("SLAY_Q_DATABASE_URL: "), error)
             self.assertNotIn(PASSWORD, error)
 
+    def test_another_variable(self) -> None:
+        """Faults and warnings name the variable that the URL stands in."""
+        error = self.assertRaises(ConfigError, parse, "mysql://x", "SLAY_Q_LISTEN_URL")
+        self.assertTrue(str(error).startswith("SLAY_Q_LISTEN_URL: is neither"), error)
+        _, (warning,) = parse("postgres://h/db?pgbouncer=true", "SLAY_Q_LISTEN_URL")
+        self.assertTrue(warning.startswith("SLAY_Q_LISTEN_URL: dropped"), warning)
+
     @given(st.text() | st.text("pq:/@?&=%[],.#1aé ", max_size=30).map("postgres://".__add__))
     def test_any_text(self, url: str) -> None:
         """Keywords or a ConfigError, never anything else."""

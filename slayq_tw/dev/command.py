@@ -114,6 +114,7 @@ def _config(folder: DevelopmentFolder, database_url: str, receiver: str) -> Conf
     """The file of the working directory, or else the sample."""
     environ = {
         "SLAY_Q_DATABASE_URL": database_url,
+        "SLAY_Q_LISTEN_URL": "",  # or that of a `.env` would count
         "SLAY_Q_SECRET": folder.secret,
         "SLAY_Q_CRON_URL": endpoint(receiver, CRON_IDENTIFIER),
     }

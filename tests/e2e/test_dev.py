@@ -114,7 +114,9 @@ class DevelopmentModeTests(TestCase):
         """The queues are those of the working directory; roles and variables of a real deployment are not used."""
         document = {"queues": {"only": {"concurrency": 1}}, "grant_execute_to": ["no_such_role"]}
         (self.working / "slay-config.json").write_text(json.dumps(document))
-        (self.working / ".env").write_text("SLAY_Q_DATABASE_URL=postgresql://nobody@127.0.0.1:9/\n")
+        (self.working / ".env").write_text(
+            "SLAY_Q_DATABASE_URL=postgresql://nobody@127.0.0.1:9/\nSLAY_Q_LISTEN_URL=nowhere\n"
+        )
         child = self.slayq("dev", "--once")
         self.assertEqual(await child.wait_for_end(), 0, child.lines)
         self.assertEqual({line.split()[0] for line in self.arrivals(child)} - {"cronQueue"}, {"only"})

@@ -182,7 +182,14 @@ class ListenerTests(TestCase):
             news[0] = Deferred()
             return told[-1]
 
-        listener = Listener(parameters, reactor, lambda: tell("jobs"), tell)
+        pool = Database(parameters, reactor, size=1)
+        self.addCleanup(pool.close)
+        await pool.open()
+
+        async def look() -> None:
+            self.fail("it is not silent")
+
+        listener = Listener(parameters, reactor, lambda: tell("jobs"), tell, pool.query, while_silent=look)
         self.addCleanup(listener.close)
         await listener.open()
         self.assertEqual(await next_news(), "jobs")

@@ -11,7 +11,7 @@ from twisted.trial.unittest import TestCase
 from slayq_tw.conninfo import parse
 from slayq_tw.database import Database
 from slayq_tw.errors import MigrationError, SchemaTooNew
-from slayq_tw.migrations import PREFIX, UPSTREAM_MIGRATION, MigrationReport, migrate
+from slayq_tw.migrations import PREFIX, UPSTREAM_MIGRATION, MigrationReport, breaking_revision, migrate
 from slayq_tw.sqlfiles import migration_files
 from tests.postgres import empty_database
 
@@ -97,7 +97,9 @@ class MigrationTests(TestCase):
         with capturedLogs() as events:
             await migrate(database, reactor)
         self.assertIn("schema_newer", [event.get("event") for event in events])
+        self.assertLess(await breaking_revision(database), 21)
         self.sql("UPDATE graphile_worker.migrations SET breaking = true WHERE id = 21")
+        self.assertEqual(await breaking_revision(database), 21)
         await self.assertFailure(Deferred.fromCoroutine(migrate(database, reactor)), SchemaTooNew)
 
     async def test_unknown_names(self) -> None:

@@ -1,0 +1,81 @@
+"""`Pace`: how often the queues are looked at while nobody announces jobs."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+
+from slayq_tw.jobs import Job
+
+FASTEST = 0.05
+"""Seconds between two looks right after work: a job is often followed by another."""
+SLOWEST = 1.0
+"""Seconds between two looks of idle queues: what the pollers do by themselves, announcements or not."""
+SLOWING = 10.0
+"""The interval is the time since the last work divided by this: 0.05 s for half a second, 1 s after ten."""
+
+T = TypeVar("T")
+Work = Callable[[Job], Deferred[None]]
+"""What a poller does with a job."""
+
+
+def interval(idle: float) -> float:
+    """Seconds until the next look, when there has been no work for so many seconds."""
+    return min(SLOWEST, max(FASTEST, idle / SLOWING))
+
+
+class Pace(Service):
+    """Wakes all queues at once, whose claims then are one statement.
+
+    An idle daemon is not woken at all: at the slowest pace the pollers' own interval is enough.
+
+    Args:
+        announced: whether new jobs are announced, so that nothing needs to be done.
+        wake: has every queue looked at.
+        clock: IReactorTime, on monotonic time.
+    """
+
+    def __init__(self, announced: Callable[[], bool], wake: Callable[[], None], clock: Any) -> None:
+        self.setName("pace")
+        self._announced = announced
+        self._wake = wake
+        self._clock = clock
+        self._worked_at = 0.0
+        self._timer: Any = None
+
+    def following(self, work: Work) -> Work:
+        """The same work; a job's beginning and end set the pace. An application often adds jobs in both."""
+
+        def followed(job: Job) -> Deferred[None]:
+            if self._announced():
+                return work(job)
+            self._worked(None)
+            return work(job).addBoth(self._worked)
+
+        return followed
+
+    def startService(self) -> None:
+        """Begin, at the fastest pace."""
+        super().startService()
+        self._worked_at = self._clock.seconds()
+        self._timer = self._clock.callLater(FASTEST, self._turn)
+
+    def stopService(self) -> None:
+        """Wake nobody any more."""
+        super().stopService()
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+
+    def _worked(self, result: T) -> T:
+        self._worked_at = now = self._clock.seconds()
+        if self._timer is not None and self._timer.getTime() - now > FASTEST:
+            self._timer.reset(FASTEST)
+        return result
+
+    def _turn(self) -> None:
+        wait = interval(self._clock.seconds() - self._worked_at)
+        self._timer = self._clock.callLater(wait, self._turn)
+        if wait < SLOWEST and not self._announced():
+            self._wake()
