@@ -1,24 +1,27 @@
 # make run    development mode: an embedded Postgres, the daemon, a receiver, and a few events
 # make test   everything that continuous integration checks
+# make bench  the benchmark, beside two Node peers (45 minutes; bench-quick: one; profile: where the time goes)
 #
-# Both make .venv first, which takes a minute the first time. PYTHON=… chooses the interpreter, ARGS=… goes to pytest.
+# All make .venv first, which takes a minute the first time. PYTHON=… chooses the interpreter, ARGS=… goes to pytest,
+# or to the benchmark.
 
 PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
 METADATA := pyproject.toml setup.py setup.cfg
 ONCE := build/once
-SOURCES := slayq_tw twisted tests setup.py
+SOURCES := slayq_tw twisted bench tests setup.py
+PEERS := bench/peer/node_modules/.package-lock.json
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .NOTPARALLEL:
-.PHONY: run test lint types once unit image-test clean
+.PHONY: run test lint types once unit image-test bench bench-quick bench-smoke bench-tools profile clean
 
 run: $(VENV)/.dev
 	@$(BIN)/slayq dev
 
-test: lint types once unit
+test: lint types once unit bench-smoke
 
 unit: $(VENV)/.test
 	@$(BIN)/python -m pytest $(ARGS)
@@ -41,6 +44,26 @@ once: $(VENV)/.test
 image-test: $(VENV)/.test
 	$(BIN)/python docker/test-image
 
+bench: bench-tools $(VENV)/.bench $(PEERS)
+	@$(BIN)/python -m bench $(ARGS)
+
+bench-quick: bench-tools $(VENV)/.bench $(PEERS)
+	@$(BIN)/python -m bench --quick $(ARGS)
+
+# That the benchmark runs: a few hundred jobs, without nginx and the peers.
+bench-smoke: $(VENV)/.test
+	@$(BIN)/python -m bench --smoke $(ARGS)
+
+profile: $(VENV)/.bench
+	@$(BIN)/python -m bench.profiling $(ARGS)
+
+bench-tools:
+	@bench/install-tools
+
+$(PEERS): bench/peer/package.json
+	cd bench/peer && npm install --no-package-lock --no-audit --no-fund --loglevel=error
+	@touch $@
+
 $(VENV)/.dev: $(VENV)/.python $(METADATA)
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	@touch $@
@@ -48,6 +71,10 @@ $(VENV)/.dev: $(VENV)/.python $(METADATA)
 $(VENV)/.test: $(VENV)/.python $(METADATA)
 	$(BIN)/pip install --quiet --editable '.[test]'
 	@touch $@ $(VENV)/.dev
+
+$(VENV)/.bench: $(VENV)/.python $(METADATA)
+	$(BIN)/pip install --quiet --editable '.[test,bench]'
+	@touch $@ $(VENV)/.test $(VENV)/.dev
 
 $(VENV)/.python:
 	@for python in $(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11); do \
@@ -60,4 +87,5 @@ $(VENV)/.python:
 	  "found: $$($(or $(PYTHON),python3) --version 2>&1 | head -n 1). Name another one with PYTHON=…" >&2; exit 1
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/interop/node_modules
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/interop/node_modules \
+	  bench/peer/node_modules bench/report bench/report.md

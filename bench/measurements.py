@@ -1,0 +1,27 @@
+"""All measurements by name."""
+
+from collections.abc import Callable
+
+from bench.drain import measure_drain, measure_steady
+from bench.figures import Samples
+from bench.footprint import measure_footprint, measure_memory
+from bench.latency import measure_latency, measure_latency_curve
+from bench.plan import Plan
+from bench.rig import Rig
+from bench.scale import measure_backlog, measure_churn, measure_lanes, measure_throughput_curve
+from bench.starting import measure_start
+
+MEASUREMENTS: dict[str, Callable[[Rig, Plan, Samples], None]] = {
+    "drain": measure_drain,
+    "steady": measure_steady,
+    "latency": measure_latency,
+    "footprint": measure_footprint,
+    "start": measure_start,
+    "memory": measure_memory,
+    "backlog": measure_backlog,
+    "lanes": measure_lanes,
+    "churn": measure_churn,
+    "throughput-curve": measure_throughput_curve,
+    "latency-curve": measure_latency_curve,
+}
+"""Each records all its rounds into the samples."""

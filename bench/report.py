@@ -1,0 +1,115 @@
+"""The report: the table of targets, all figures, the plots."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from bench.contestants import EVERYBODY
+from bench.figures import Samples
+from bench.plan import Plan
+from bench.targets import rows, table
+
+REPORT = "report.md"
+FOLDER = "report"
+"""Beside the report: plots, and the samples of all rounds."""
+
+_FORMS = {
+    "rate": ("deliveries a second", "{:,.0f}"),
+    "rate with start": ("deliveries a second, from the start of the process", "{:,.0f}"),
+    "steady rate": ("deliveries a second, jobs in proportion to concurrency", "{:,.0f}"),
+    "cpu": ("CPU for each delivery, µs", "{:,.0f}"),
+    "cpu with start": ("CPU for each delivery, µs, with that of the start", "{:,.0f}"),
+    "steady cpu": ("CPU for each delivery, µs, jobs in proportion to concurrency", "{:,.0f}"),
+    "postgres cpu": ("CPU of Postgres for each delivery, µs", "{:,.0f}"),
+    "statements": ("transactions for each delivery", "{:.3f}"),
+    "wal": ("write-ahead log for each delivery, bytes", "{:,.0f}"),
+    "latency p50": ("latency from commit to receiver, median, ms", "{:.1f}"),
+    "latency p99": ("latency from commit to receiver, 99th percentile, ms", "{:.1f}"),
+    "latency p50 from the call": ("latency from the call, median, ms", "{:.1f}"),
+    "latency p99 from the call": ("latency from the call, 99th percentile, ms", "{:.1f}"),
+    "connections": ("connections", "{:.0f}"),
+    "idle transactions": ("transactions a second when idle", "{:.2f}"),
+    "idle cpu": ("CPU when idle, % of a core", "{:.2f}"),
+    "memory": ("resident memory under load, MB", "{:.1f}"),
+    "memory early": ("resident memory early in a long run, MB", "{:.1f}"),
+    "memory late": ("resident memory at its end, MB", "{:.1f}"),
+    "start": ("start to first delivery, s", "{:.2f}"),
+    "backlog alone": ("deliveries a second, no backlog", "{:,.0f}"),
+    "backlog waiting": ("deliveries a second beside a backlog of due jobs", "{:,.0f}"),
+    "backlog future": ("deliveries a second beside as many future jobs", "{:,.0f}"),
+    "lanes without": ("deliveries a second, no serial lanes", "{:,.0f}"),
+    "lanes with": ("deliveries a second, serial lanes", "{:,.0f}"),
+}
+
+
+def write(
+    samples: Samples,
+    plan: Plan,
+    about: Sequence[tuple[str, str]],
+    drawn: Sequence[tuple[str, Path]],
+    out: Path,
+) -> Path:
+    """Write the report and its samples; the report's path.
+
+    Args:
+        samples: all rounds.
+        plan: what was asked for.
+        about: machine and versions.
+        drawn: titles and files of the plots.
+        out: the folder.
+    """
+    text = "\n\n".join(
+        [
+            "# Benchmark report",
+            "Made by `python -m bench`; `bench/README.md` says how each figure is measured.",
+            table(rows(samples)),
+            "## Machine and versions",
+            "\n".join(f"- {name}: {value}" for name, value in about),
+            f"Rounds: {plan.rounds}. Jobs of a drain: {plan.jobs:,}. Peers: "
+            + "; ".join(f"`{one.name}` is {one.describe}" for one in EVERYBODY)
+            + ".",
+            "## Figures",
+            "Medians over the rounds, in brackets the least and the greatest.",
+            _figures(samples),
+            *(f"## {title}\n\n![{title}]({FOLDER}/{path.name})" for title, path in drawn),
+            *_churn(samples),
+        ]
+    )
+    report = out / REPORT
+    report.write_text(text + "\n")
+    document = [
+        {"figure": figure, "contestant": who, "at": at, "rounds": values}
+        for (figure, who, at), values in samples.values.items()
+    ]
+    (out / FOLDER / "samples.json").write_text(json.dumps(document, indent=1) + "\n")
+    return report
+
+
+def _figures(samples: Samples) -> str:
+    names = [contestant.name for contestant in EVERYBODY]
+    lines = [f"| | {' | '.join(names)} |", "| --- |" + " ---: |" * len(names)]
+    for figure, (what, form) in _FORMS.items():
+        cells = [_cell(samples, figure, name, form) for name in names]
+        if any(cells):
+            lines.append(f"| {what} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(samples: Samples, figure: str, contestant: str, form: str) -> str:
+    median = samples.median(figure, contestant)
+    if median is None:
+        return ""
+    values = samples.of(figure, contestant)
+    spread = f" ({form.format(min(values))} – {form.format(max(values))})" if len(values) > 1 else ""
+    return form.format(median) + spread
+
+
+def _churn(samples: Samples) -> Iterator[str]:
+    relations = sorted({who for figure, who, _ in samples.values if figure == "size"})
+    if relations:
+        yield "Sizes in MB: after the first deliveries, at the greatest, and at the end."
+        lines = ["| relation | begin | greatest | end |", "| --- | ---: | ---: | ---: |"]
+        for name in relations:
+            sizes = [size for _, size in samples.curve("size", name)]
+            lines.append(f"| `{name}` | {sizes[0]:.1f} | {max(sizes):.1f} | {sizes[-1]:.1f} |")
+        yield "\n".join(lines)

@@ -1,0 +1,136 @@
+"""The targets of the project, and what a run has to say to each."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from bench.contestants import DAEMON, PER_QUEUE, TUNED
+from bench.figures import Samples
+
+FLAT = 1.05
+"""Memory is flat when it has not grown beyond this."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table.
+
+    Attributes:
+        what: is measured.
+        target: it should reach.
+        measured: the figures; empty when there are none.
+        passed: None when it was not measured.
+    """
+
+    what: str
+    target: str
+    measured: str
+    passed: bool | None
+
+    @property
+    def verdict(self) -> str:
+        """In a word."""
+        return "not measured" if self.passed is None else "pass" if self.passed else "FAIL"
+
+
+def rows(samples: Samples) -> list[Row]:
+    """The table."""
+    return [
+        *_throughput(samples),
+        _cpu(samples),
+        *_latency(samples),
+        _at_most(samples, "connections, sample configuration", "connections", 5, "{:.0f}"),
+        _at_most(samples, "transactions a second when idle", "idle transactions", 2, "{:.2f}"),
+        _at_most(samples, "CPU when idle, % of a core", "idle cpu", 0.5, "{:.2f}"),
+        _at_most(samples, "resident memory under load, MB", "memory", 70, "{:.1f}"),
+        _flat(samples),
+        _share(
+            samples,
+            "rate beside a backlog of due jobs, by the rate alone",
+            "backlog waiting",
+            "backlog alone",
+            0.9,
+        ),
+        _share(
+            samples,
+            "rate beside as many future jobs, by the rate alone",
+            "backlog future",
+            "backlog alone",
+            0.9,
+        ),
+        _share(
+            samples, "rate of jobs in serial lanes, by the rate without", "lanes with", "lanes without", 0.5
+        ),
+        _at_most(samples, "start to first delivery, s", "start", 1.2, "{:.2f}"),
+        _at_most(samples, "statements for each delivery of a drain", "statements", 0.1, "{:.3f}"),
+    ]
+
+
+def _throughput(samples: Samples) -> Iterator[Row]:
+    ours = samples.median("rate", DAEMON.name)
+    for peer, wanted in ((PER_QUEUE, 4), (TUNED, 3)):
+        theirs = samples.median("rate", peer.name)
+        ratio = samples.ratio("rate", DAEMON.name, peer.name)
+        what, target = f"deliveries a second, by those of `{peer.name}`", f"≥ {wanted}"
+        if ours is None or theirs is None or ratio is None:
+            yield Row(what, target, "", None)
+        else:
+            yield Row(what, target, f"{ours:,.0f} / {theirs:,.0f} = {ratio:.2f}", ratio >= wanted)
+
+
+def _cpu(samples: Samples) -> Row:
+    ours, theirs = samples.median("cpu", DAEMON.name), samples.median("cpu", PER_QUEUE.name)
+    ratio = samples.ratio("cpu", DAEMON.name, PER_QUEUE.name)
+    what, target = "CPU for each delivery, µs, by that of `per-queue`", "≤ 0.25"
+    if ours is None or theirs is None or ratio is None:
+        return Row(what, target, "", None)
+    return Row(what, target, f"{ours:,.0f} / {theirs:,.0f} = {ratio:.2f}", ratio <= 0.25)
+
+
+def _latency(samples: Samples) -> Iterator[Row]:
+    yield _at_most(samples, "latency, median, ms", "latency p50", 4, "{:.1f}")
+    theirs = samples.median("latency p99", PER_QUEUE.name)
+    limit = 10.0 if theirs is None else max(10.0, theirs / 2)
+    yield _at_most(samples, "latency, 99th percentile, ms", "latency p99", limit, "{:.1f}")
+
+
+def _flat(samples: Samples) -> Row:
+    early, late = samples.median("memory early", DAEMON.name), samples.median("memory late", DAEMON.name)
+    what, target = "memory at the end of a long run, by that early in it", f"≤ {FLAT}"
+    if early is None or late is None:
+        return Row(what, target, "", None)
+    return Row(what, target, f"{late:.1f} / {early:.1f} MB = {late / early:.2f}", late / early <= FLAT)
+
+
+def _at_most(samples: Samples, what: str, figure: str, limit: float, form: str) -> Row:
+    value = samples.median(figure, DAEMON.name)
+    target = f"≤ {round(limit, 1):g}"
+    if value is None:
+        return Row(what, target, "", None)
+    return Row(what, target, form.format(value), value <= limit)
+
+
+def _share(samples: Samples, what: str, figure: str, base: str, wanted: float) -> Row:
+    """A figure by another, of the same round."""
+    shares = Samples(
+        {
+            ("share", who, None): samples.of(name, DAEMON.name)
+            for who, name in (("one", figure), ("other", base))
+        }
+    )
+    share = shares.ratio("share", "one", "other")
+    target = f"≥ {wanted:g}"
+    if share is None:
+        return Row(what, target, "", None)
+    one, other = samples.median(figure, DAEMON.name), samples.median(base, DAEMON.name)
+    return Row(what, target, f"{one:,.0f} / {other:,.0f} = {share:.2f}", share >= wanted)
+
+
+def table(lines: Sequence[Row]) -> str:
+    """As Markdown that is also legible as it stands."""
+    cells = [("what", "target", "measured", "")]
+    cells += [(row.what, row.target, row.measured, row.verdict) for row in lines]
+    widths = [max(len(line[column]) for line in cells) for column in range(4)]
+    cells.insert(1, ("-" * widths[0], "-" * widths[1], "-" * widths[2], "-" * widths[3]))
+    return "\n".join(
+        f"| {' | '.join(text.ljust(widths[n]) for n, text in enumerate(line))} |" for line in cells
+    )
