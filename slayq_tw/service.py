@@ -257,7 +257,7 @@ def build(
     agent = make_agent(reactor, slots)
     treq_post = through_treq(make_http_client(agent), reactor)
     sender = WebhookSender(direct(agent, treq_post), treq_post, reactor, config.secret)
-    results = ResultWriter(store, reactor, wake, lambda: service.in_flight > 0)
+    results = ResultWriter(store, reactor, wake, lambda: store.held > results.pending)
     worker = JobWorker(sender, results, timeouts, now, verbose=verbose)
     claimer = Claimer(store, reactor)
     pace = Pace(lambda: listener.hears, wake, reactor)
