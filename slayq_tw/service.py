@@ -19,6 +19,7 @@ from slayq_tw.delivery import WebhookSender
 from slayq_tw.errors import DatabaseError, SchemaTooNew
 from slayq_tw.grants import apply_grants
 from slayq_tw.graphile import REVISION
+from slayq_tw.heartbeat import Heartbeat
 from slayq_tw.housekeeping import Housekeeping, HousekeepingService
 from slayq_tw.jobs import JobStore
 from slayq_tw.listener import Listener
@@ -50,6 +51,7 @@ class SlayQService(MultiService):
         database: opened first, closed last.
         prepare: brings the schema up to date.
         listener: announces jobs and schema changes.
+        heartbeat: begins before anything is claimed, ends when nothing is held.
         pollers: one for each queue, and the cron tick's.
         others: further services that need the schema.
         results: flushed at stop.
@@ -67,6 +69,7 @@ class SlayQService(MultiService):
         database: Database,
         prepare: Callable[[], Awaitable[None]],
         listener: Listener,
+        heartbeat: Heartbeat,
         pollers: Sequence[QueuePoller],
         others: Sequence[Any],
         results: ResultWriter,
@@ -78,6 +81,7 @@ class SlayQService(MultiService):
         self.database = database
         self._prepare = prepare
         self._listener = listener
+        self._heartbeat = heartbeat
         self._pollers = pollers
         self._others = others
         self._results = results
@@ -109,6 +113,8 @@ class SlayQService(MultiService):
         await self.database.open()
         await self._prepare()
         await self._listener.open()
+        await self._heartbeat.enter()
+        self._heartbeat.startService()
         if not self.running:
             return
         for child in (*self._pollers, *self._others):
@@ -195,6 +201,7 @@ class SlayQService(MultiService):
         if end_of_grace.active():
             end_of_grace.cancel()
         await self._results.flush(FLUSH_TIMEOUT)
+        await self._heartbeat.stopService()
         await self.database.close()
         for child in list(self):
             child.disownServiceParent()  # so that a next start begins anew
@@ -282,5 +289,10 @@ def build(
         while_silent=look_at_schema,
         display=conninfo.display(listen_parameters),
     )
-    service = SlayQService(database, prepare, listener, pollers, others, results, config.grace, reactor)
+    heartbeat = Heartbeat(
+        database, store.worker, reactor, lambda: store.held > 0 or claimer.lost_an_answer, recovered=wake
+    )
+    service = SlayQService(
+        database, prepare, listener, heartbeat, pollers, others, results, config.grace, reactor
+    )
     return service
