@@ -111,15 +111,10 @@ class WebhookSender:
             with CancelledError when the caller cancelled.
         """
         document = LateDocument(body, self._keyring, url, webhook_id)
-        delivery = _Delivery(url, document, timeout, self._following)
+        delivery = _Delivery(url, document, timeout, self._following, self._deadlines)
         self._deadlines.add(delivery, timeout)
-        delivery.over.addBoth(self._over, delivery, timeout)
         delivery.post(self._first)
         return delivery.over
-
-    def _over(self, result: Any, delivery: "_Delivery", timeout: float) -> Any:
-        self._deadlines.discard(delivery, timeout)
-        return result
 
 
 class _Delivery:
@@ -129,19 +124,37 @@ class _Delivery:
 
     Args:
         url, document, timeout, following: see `WebhookSender`.
+        deadlines: where it waits for its time-out, until it is over.
 
     Attributes:
         over: fires with the answer.
     """
 
-    __slots__ = ("_document", "_following", "_redirects", "_timeout", "_under_way", "_url", "over")
+    __slots__ = (
+        "_deadlines",
+        "_document",
+        "_following",
+        "_redirects",
+        "_timeout",
+        "_under_way",
+        "_url",
+        "over",
+    )
 
-    def __init__(self, url: str, document: LateDocument, timeout: float, following: Post) -> None:
+    def __init__(
+        self,
+        url: str,
+        document: LateDocument,
+        timeout: float,
+        following: Post,
+        deadlines: "Deadlines[_Delivery]",
+    ) -> None:
         self.over: Deferred[Answer] = Deferred(self._cancelled)
         self._url = url
         self._document = document
         self._timeout = timeout
         self._following = following
+        self._deadlines = deadlines
         self._redirects = 0
         self._under_way: Deferred[Any] | None = None
 
@@ -161,6 +174,7 @@ class _Delivery:
         self._cut()
 
     def _cancelled(self, _: object) -> None:
+        self._deadlines.discard(self, self._timeout)
         self._cut()
 
     def _cut(self) -> None:
@@ -183,13 +197,14 @@ class _Delivery:
             status=response.code,
             reason=response.phrase.decode("ascii", "replace"),
             excerpt=" ".join(body.decode("utf-8", "replace").split()),
-            location=_field(response, "location"),
-            retry_after=_field(response, "retry-after"),
+            location=_field(response, b"location"),
+            retry_after=_field(response, b"retry-after"),
             url=display_url(self._url),
         )
         if answer.location is not None and outcome_for(answer.status) is Outcome.REDIRECT:
             self._redirected(answer, answer.location)
         elif not self.over.called:
+            self._deadlines.discard(self, self._timeout)
             self.over.callback(answer)
 
     def _redirected(self, answer: Answer, location: str) -> None:
@@ -201,10 +216,8 @@ class _Delivery:
             self._end_with(DeliveryError(f"POST {answer.url}: {answer.status} to a URL that {fault}"))
             return
         if not self._document.may_go_to(target):
-            where = display_url(target)
-            self._end_with(
-                DeliveryError(f"POST {answer.url}: {answer.status} to {where}, which has another secret")
-            )
+            where = f"{display_url(target)}, which has another secret"
+            self._end_with(DeliveryError(f"POST {answer.url}: {answer.status} to {where}"))
             return
         self._redirects += 1
         self._url = target
@@ -223,6 +236,7 @@ class _Delivery:
 
     def _end_with(self, failure: Failure | BaseException) -> None:
         if not self.over.called:
+            self._deadlines.discard(self, self._timeout)
             self.over.errback(failure)
 
 
@@ -258,13 +272,13 @@ class _AnswerBody(Protocol):
             self.over.callback(self._kept)
 
 
-def _field(response: IResponse, name: str) -> str | None:
+def _field(response: IResponse, name: bytes) -> str | None:
     """The first value of a header field."""
     if isinstance(response, Response):
-        value = response.field(name.encode("ascii"))
+        value = response.field(name)
         return None if value is None else value.decode("utf-8", "replace")
     values = response.headers.getRawHeaders(name)
-    return values[0] if values else None
+    return values[0].decode("utf-8", "replace") if values else None
 
 
 def _innermost(error: Any) -> BaseException:

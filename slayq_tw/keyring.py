@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TypeAlias
 
+from twisted.logger import Logger
+
 from slayq_tw.signing import PREVIOUS_SIGNATURE, SIGNATURE, sign
 from slayq_tw.standard_webhooks import header_fields
 from slayq_tw.weburl import Origin, origin_of
@@ -20,6 +22,7 @@ Fields: TypeAlias = Sequence[tuple[bytes, bytes]]
 
 _SIGNATURE = SIGNATURE.encode("ascii")
 _PREVIOUS_SIGNATURE = PREVIOUS_SIGNATURE.encode("ascii")
+_log = Logger()
 _NO_ORIGINS: Mapping[Origin, "Keys"] = MappingProxyType({})
 
 
@@ -43,15 +46,15 @@ class Keys:
         return (self.current,) if self.previous is None else (self.current, self.previous)
 
 
-def sample_variables(keys: Iterable[Keys]) -> list[str]:
-    """The variables that hold the secret of the documentation, each once."""
-    found = {}
-    for each in keys:
-        if each.current == SAMPLE_SECRET:
-            found[each.variable] = True
-        if each.previous == SAMPLE_SECRET:
-            found[each.variable + PREVIOUS_SUFFIX] = True
-    return list(found)
+def warn_of_samples(keys: Iterable[Keys]) -> None:
+    """Log each variable that holds the secret of the documentation."""
+    found = {each.variable for each in keys if each.current == SAMPLE_SECRET}
+    for variable in sorted(found):
+        _log.warn(
+            "{event}: {variable} is the sample from the documentation; everybody knows it, choose another",
+            event="sample_secret",
+            variable=variable,
+        )
 
 
 class Signer:

@@ -19,9 +19,10 @@ from slayq_tw.delivery import WebhookSender
 from slayq_tw.errors import DatabaseError, SchemaTooNew
 from slayq_tw.grants import apply_grants
 from slayq_tw.graphile import REVISION
+from slayq_tw.heartbeat import Heartbeat
 from slayq_tw.housekeeping import Housekeeping, HousekeepingService
 from slayq_tw.jobs import JobStore
-from slayq_tw.keyring import Keyring, sample_variables
+from slayq_tw.keyring import Keyring, warn_of_samples
 from slayq_tw.listener import Listener
 from slayq_tw.migrations import breaking_revision, migrate
 from slayq_tw.pace import Pace
@@ -49,6 +50,7 @@ class SlayQService(MultiService):
         database: opened first, closed last.
         prepare: brings the schema up to date.
         listener: announces jobs and schema changes.
+        heartbeat: begins before anything is claimed, ends when nothing is held.
         pollers: one for each queue, and the cron tick's.
         others: further services that need the schema.
         results: flushed at stop.
@@ -66,6 +68,7 @@ class SlayQService(MultiService):
         database: Database,
         prepare: Callable[[], Awaitable[None]],
         listener: Listener,
+        heartbeat: Heartbeat,
         pollers: Sequence[QueuePoller],
         others: Sequence[Any],
         results: ResultWriter,
@@ -77,6 +80,7 @@ class SlayQService(MultiService):
         self.database = database
         self._prepare = prepare
         self._listener = listener
+        self._heartbeat = heartbeat
         self._pollers = pollers
         self._others = others
         self._results = results
@@ -108,6 +112,8 @@ class SlayQService(MultiService):
         await self.database.open()
         await self._prepare()
         await self._listener.open()
+        await self._heartbeat.enter()
+        self._heartbeat.startService()
         if not self.running:
             return
         for child in (*self._pollers, *self._others):
@@ -194,6 +200,7 @@ class SlayQService(MultiService):
         if end_of_grace.active():
             end_of_grace.cancel()
         await self._results.flush(FLUSH_TIMEOUT)
+        await self._heartbeat.stopService()
         await self.database.close()
         for child in list(self):
             child.disownServiceParent()  # so that a next start begins anew
@@ -226,12 +233,7 @@ def build(
         warnings = [*warnings, *more]
     for warning in warnings:
         log.warn("{event}: {warning}", event="database_url", warning=warning)
-    for variable in sample_variables((config.keys, *config.origin_keys.values())):
-        log.warn(
-            "{event}: {variable} is the sample from the documentation; everybody knows it, choose another",
-            event="sample_secret",
-            variable=variable,
-        )
+    warn_of_samples((config.keys, *config.origin_keys.values()))
     database = Database(parameters, reactor, display=conninfo.display(parameters))
     timeouts = {name: queue.timeout or config.timeout for queue in config.queues for name in queue.names}
     timeouts[CRON_IDENTIFIER] = config.timeout
@@ -258,7 +260,7 @@ def build(
     treq_post = through_treq(make_http_client(agent), reactor)
     keyring = Keyring(config.keys, config.origin_keys, now if config.standard_webhooks else None)
     sender = WebhookSender(direct(agent, treq_post), treq_post, reactor, keyring)
-    results = ResultWriter(store, reactor, wake, lambda: service.in_flight > 0)
+    results = ResultWriter(store, reactor, wake, lambda: store.held > results.pending)
     worker = JobWorker(sender, results, timeouts, now, verbose=verbose)
     claimer = Claimer(store, reactor)
     pace = Pace(lambda: listener.hears, wake, reactor)
@@ -283,5 +285,10 @@ def build(
         while_silent=look_at_schema,
         display=conninfo.display(listen_parameters),
     )
-    service = SlayQService(database, prepare, listener, pollers, others, results, config.grace, reactor)
+    heartbeat = Heartbeat(
+        database, store.worker, reactor, lambda: store.held > 0 or claimer.lost_an_answer, recovered=wake
+    )
+    service = SlayQService(
+        database, prepare, listener, heartbeat, pollers, others, results, config.grace, reactor
+    )
     return service

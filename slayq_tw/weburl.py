@@ -80,6 +80,7 @@ def credentials(url: str) -> tuple[str, str] | None:
     return unquote(user), unquote(password)
 
 
+@lru_cache(maxsize=1024)
 def display_url(url: str) -> str:
     """A URL for logs and errors: without credentials, query and fragment, on one line, bounded. Takes any text."""
     found = _AUTHORITY.match(url)

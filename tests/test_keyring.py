@@ -4,10 +4,11 @@ import time
 from collections.abc import Callable
 
 from standardwebhooks import Webhook
+from twisted.logger import LogLevel, capturedLogs
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from slayq_tw.keyring import SAMPLE_SECRET, Keyring, Keys, sample_variables
+from slayq_tw.keyring import SAMPLE_SECRET, Keyring, Keys, warn_of_samples
 from slayq_tw.signing import sign
 from slayq_tw.standard_webhooks import shown_key
 from slayq_tw.weburl import origin_of
@@ -106,9 +107,18 @@ class KeyringTests(SynchronousTestCase):
             self.assertNotRegex(text, "(own|old|new) secret")
 
     def test_samples(self) -> None:
-        """The documentation's secret is found in whatever variable it is, each named once."""
-        sample = Keys("SLAY_Q_SECRET_APP", b"a secret", SAMPLE_SECRET)
+        """The documentation's secret is found in whatever variable it is, each named once. As the previous one it is
+        no fault: that is how one gets rid of it.
+        """
+        own = Keys("SLAY_Q_SECRET_APP", SAMPLE_SECRET)
+        leaving = Keys("SLAY_Q_SECRET_B", b"new", SAMPLE_SECRET)
+        with capturedLogs() as events:
+            warn_of_samples([Keys("SLAY_Q_SECRET", SAMPLE_SECRET), own, own, leaving, ROTATED])
         self.assertEqual(
-            sample_variables([Keys("SLAY_Q_SECRET", SAMPLE_SECRET), sample, sample, ROTATED]),
-            ["SLAY_Q_SECRET", "SLAY_Q_SECRET_APP_PREVIOUS"],
+            [(event["event"], event["variable"], event["log_level"]) for event in events],
+            [
+                ("sample_secret", variable, LogLevel.warn)
+                for variable in ("SLAY_Q_SECRET", "SLAY_Q_SECRET_APP")
+            ],
         )
+        self.assertNotIn(SAMPLE_SECRET.decode(), str(events))
