@@ -48,10 +48,15 @@ class Keys:
 
 def warn_of_samples(keys: Iterable[Keys]) -> None:
     """Log each variable that holds the secret of the documentation."""
-    found = {each.variable for each in keys if each.current == SAMPLE_SECRET}
+    found = set()
+    for each in keys:
+        if each.current == SAMPLE_SECRET:
+            found.add(each.variable)
+        if each.previous == SAMPLE_SECRET:
+            found.add(each.variable + PREVIOUS_SUFFIX)
     for variable in sorted(found):
         _log.warn(
-            "{event}: {variable} is the sample from the documentation; everybody knows it, choose another",
+            "{event}: {variable} is the sample from the documentation; everybody knows it, so it proves nothing",
             event="sample_secret",
             variable=variable,
         )

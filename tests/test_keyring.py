@@ -107,9 +107,7 @@ class KeyringTests(SynchronousTestCase):
             self.assertNotRegex(text, "(own|old|new) secret")
 
     def test_samples(self) -> None:
-        """The documentation's secret is found in whatever variable it is, each named once. As the previous one it is
-        no fault: that is how one gets rid of it.
-        """
+        """The documentation's secret is found in whatever variable it is, each named once."""
         own = Keys("SLAY_Q_SECRET_APP", SAMPLE_SECRET)
         leaving = Keys("SLAY_Q_SECRET_B", b"new", SAMPLE_SECRET)
         with capturedLogs() as events:
@@ -118,7 +116,7 @@ class KeyringTests(SynchronousTestCase):
             [(event["event"], event["variable"], event["log_level"]) for event in events],
             [
                 ("sample_secret", variable, LogLevel.warn)
-                for variable in ("SLAY_Q_SECRET", "SLAY_Q_SECRET_APP")
+                for variable in ("SLAY_Q_SECRET", "SLAY_Q_SECRET_APP", "SLAY_Q_SECRET_B_PREVIOUS")
             ],
         )
         self.assertNotIn(SAMPLE_SECRET.decode(), str(events))
