@@ -181,17 +181,12 @@ class JobStore:
         return {row[0] for row in rows}
 
     async def release_strays(self) -> list[int]:
-        """Hand back what carries this worker's id and is not held: claims whose answer was lost. Their ids.
+        """Hand back what carries this worker's id under no claim that is held: claims whose answer was lost. Their ids.
 
         No claim may be under way meanwhile.
         """
         rows = await self._database.query(
-            self._queries["release_strays"],
-            {
-                "worker": self.worker,
-                "held": list(self._held),
-                "lanes": [job.lane for job in self._held.values() if job.lane is not None],
-            },
+            self._queries["release_strays"], self._claims(list(self._held.values()))
         )
         return [row[0] for row in rows]
 

@@ -1,22 +1,44 @@
 -- The table of daemons. `%(name)s` are parameters.
 
+-- name: enter
+-- Enter our row. The number is our own count, which goes on when the row was taken away: no watcher may take a new row
+-- for the one that it has seen stand still.
+INSERT INTO slayq._private_daemons AS daemon (worker, beat, place, process)
+VALUES (%(worker)s, %(beat)s, %(place)s, %(process)s)
+    ON CONFLICT (worker) DO UPDATE SET beat = excluded.beat;
+
 -- name: beat
--- Count our own beat up, entering the row if it is not there. Returns, for each daemon, what identifies it, its beat
--- before this statement, and since when the server runs; a beat of our own that is missing was entered now.
-WITH ours AS (
-  INSERT INTO slayq._private_daemons AS daemon (worker, place, process)
-  VALUES (%(worker)s, %(place)s, %(process)s)
-      ON CONFLICT (worker) DO UPDATE SET beat = daemon.beat + 1
+-- Beat. Returns what identifies each daemon, its beat, and since when the server runs; our own row if it is there, which
+-- the update knows for sure: the snapshot may still show a row that is just being deleted.
+WITH beaten AS (
+  UPDATE slayq._private_daemons AS daemon
+     SET beat = %(beat)s
+   WHERE daemon.worker = %(worker)s
+  RETURNING daemon.worker
 )
-SELECT worker, beat, place, process, pg_catalog.pg_postmaster_start_time() FROM slayq._private_daemons;
+SELECT seen.worker, seen.beat, seen.place, seen.process, pg_catalog.pg_postmaster_start_time()
+  FROM (SELECT daemon.worker, daemon.beat, daemon.place, daemon.process
+          FROM slayq._private_daemons AS daemon
+         WHERE daemon.worker <> %(worker)s
+         UNION ALL
+        SELECT beaten.worker, %(beat)s, NULL, NULL FROM beaten) AS seen;
 
 -- name: recover
--- Return everything of a daemon whose beat stands still, unless somebody else does it, or it beats after all. Nobody who
--- waits for its row finds it again. Returns whether it was us, and the jobs.
+-- Return everything of a daemon whose beat stands still, unless it beats after all, or has just claimed, or somebody else
+-- does it: whoever finds the row locked leaves it to the others, or to the next look. When this is committed the row is
+-- gone, so nobody does it again. The jobs are announced: we may not serve their queues. Returns whether it was us, and
+-- the jobs.
 WITH dead AS MATERIALIZED (
-  DELETE FROM slayq._private_daemons WHERE worker = %(worker)s AND beat = %(beat)s RETURNING worker
+  SELECT daemon.worker
+    FROM slayq._private_daemons AS daemon
+   WHERE daemon.worker = %(worker)s AND daemon.beat = %(beat)s
+     FOR UPDATE SKIP LOCKED
+), returned AS MATERIALIZED (
+  SELECT dead.worker, ARRAY(SELECT slayq._private_return_jobs(dead.worker, '{}', '{}', '{}')) AS jobs FROM dead
+), removed AS (
+  DELETE FROM slayq._private_daemons AS daemon USING returned WHERE daemon.worker = returned.worker
 )
-SELECT dead.worker, ARRAY(SELECT slayq._private_return_jobs(dead.worker, '{}', '{}')) FROM dead;
+SELECT returned.worker, returned.jobs, slayq._private_announce(pg_catalog.cardinality(returned.jobs)) FROM returned;
 
 -- name: leave
 DELETE FROM slayq._private_daemons WHERE worker = %(worker)s;

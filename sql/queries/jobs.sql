@@ -22,8 +22,8 @@ SELECT task.identifier, task.id FROM graphile_worker._private_tasks AS task JOIN
 
 -- name: claim_jobs
 SELECT id, task_id, payload, attempts, max_attempts, key, priority, run_at, job_queue_id, locked_at, revision
-  FROM slayq._private_claim_jobs(%(tasks)s::integer[], %(groups)s::integer[], %(limits)s::integer[], %(worker)s,
-                                 %(max_bytes)s, %(max_payload)s);
+  FROM slayq._private_claim_jobs_of_daemon(%(tasks)s::integer[], %(groups)s::integer[], %(limits)s::integer[],
+                                           %(worker)s, %(max_bytes)s, %(max_payload)s);
 
 -- name: complete_jobs
 -- Remove delivered jobs. One whose claim is gone was delivered all the same, so it goes too, unless its revision
@@ -99,9 +99,9 @@ WITH claim AS (
 SELECT id FROM released;
 
 -- name: release_strays
--- Hand back jobs that carry this worker's id but that it does not hold: their claim was committed and its answer lost.
--- Lanes are freed when no held job is in them.
-SELECT slayq._private_return_jobs(%(worker)s, %(held)s::bigint[], %(lanes)s::integer[]);
+-- Hand back jobs and lanes that carry this worker's id under claims that it does not know: they were committed, and their
+-- answers lost.
+SELECT slayq._private_return_jobs(%(worker)s, %(ids)s::bigint[], %(claimed)s::timestamptz[], %(lanes)s::integer[]);
 
 -- name: unserved_identifiers
 -- Identifiers outside `tasks` for which a job is due.
