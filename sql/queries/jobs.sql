@@ -47,8 +47,9 @@ RETURNING job.id;
 
 -- name: fail_jobs
 -- End failed attempts that still carry their claim: back-off by Graphile Worker's rule, pushed out to `delays` seconds
--- from now when the receiver asked for more; `final` ones are exhausted at once. Returns what was still ours, and
--- whether it has failed for good.
+-- from now when the receiver asked for more; `final` ones are exhausted at once. Each wait is longer than the rule's by
+-- up to a tenth, by chance, and never shorter: what failed together does not come again together. (What the receiver
+-- asked for ends at 24 hours all the same.) Returns what was still ours, and whether it has failed for good.
 SET LOCAL enable_seqscan = off;
 WITH failed AS (
   SELECT id, locked_at, error, delay, final, lane
@@ -59,8 +60,9 @@ WITH failed AS (
   UPDATE graphile_worker._private_jobs AS job
      SET last_error = failed.error,
          attempts = CASE WHEN failed.final THEN greatest(job.attempts, job.max_attempts) ELSE job.attempts END,
-         run_at = greatest(greatest(now(), job.run_at) + exp(least(job.attempts, 10)) * interval '1 second',
-                           now() + failed.delay * interval '1 second'),
+         run_at = greatest(greatest(now(), job.run_at)
+                             + exp(least(job.attempts, 10)) * (1 + random() / 10) * interval '1 second',
+                           now() + least(failed.delay * (1 + random() / 10), 86400) * interval '1 second'),
          locked_by = NULL,
          locked_at = NULL
     FROM failed

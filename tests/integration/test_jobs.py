@@ -261,34 +261,77 @@ class CompleteTests(JobStoreTestCase):
 class FailTests(JobStoreTestCase):
     """Failed attempts."""
 
+    def moment(self) -> datetime:
+        ((now,),) = self.sql("SELECT clock_timestamp()")
+        return now  # type: ignore[no-any-return]
+
+    async def waits_of(
+        self, jobs: list[Job], error: str = "no", delay: float = 0.0
+    ) -> list[tuple[float, float]]:
+        """Fail the jobs; for each the least and the most that its wait can be, in seconds."""
+        before = self.moment()
+        await self.store.fail([Failure(job, error, delay) for job in jobs])
+        after = self.moment()
+        due = dict(self.sql("SELECT id, run_at FROM graphile_worker._private_jobs"))
+        return [
+            ((due[job.id] - after).total_seconds(), (due[job.id] - before).total_seconds()) for job in jobs
+        ]
+
+    async def claim_after(self, attempts: int, count: int = 1) -> list[Job]:
+        """Claimed jobs that had so many attempts before."""
+        numbers = [self.add() for _ in range(count)]
+        self.sql(
+            "UPDATE graphile_worker._private_jobs SET attempts = %s WHERE id = ANY (%s)", attempts, numbers
+        )
+        (jobs,) = await self.store.claim([(("mail",), count)])
+        self.assertEqual([job.id for job in jobs], numbers)
+        return jobs
+
     async def test_back_off(self) -> None:
-        """exp(attempts) seconds, at most exp(10) (item 49); the lock and the lane are free (item 48)."""
-        for attempts, seconds in ((0, 2.718), (1, 7.389), (9, 22026.466), (14, 22026.466)):
-            number = self.add(queue_name="lane")
-            self.sql("UPDATE graphile_worker._private_jobs SET attempts = %s WHERE id = %s", attempts, number)
-            job = await self.claim_one()
-            self.assertEqual(await self.store.fail([Failure(job, "went wrong")]), {number: False})
-            row = self.row(
-                number,
-                "attempts, locked_at, locked_by, last_error, extract(epoch FROM run_at - now())::float8",
-            )
-            assert row is not None
-            self.assertEqual(row[:4], (attempts + 1, None, None, "went wrong"))
-            self.assertApproximates(row[4], seconds, 1.0)
-            self.assertIsNone(self.lane_holder("lane"))
+        """exp(attempts) seconds, at most exp(10) (item 49), and never less; up to a tenth more, by chance."""
+        for attempts, seconds in ((0, 2.718282), (1, 7.389057), (9, 22026.4658), (14, 22026.4658)):
+            waits = await self.waits_of(await self.claim_after(attempts, 100))
+            for least, most in waits:
+                self.assertGreaterEqual(most, seconds - 1e-5)
+                self.assertLessEqual(least, seconds * 1.1 + 1e-5)
+            tenths = [int((most / seconds - 1) * 100) for _, most in waits]
+            self.assertGreaterEqual(len(set(tenths)), 8, tenths)
+
+    async def test_back_off_from_the_future(self) -> None:
+        """A job whose run_at was moved into the future meanwhile waits from there on."""
+        (job,) = await self.claim_after(0)
+        self.sql("UPDATE graphile_worker._private_jobs SET run_at = now() + interval '1000 s'")
+        ((least, most),) = await self.waits_of([job])
+        self.assertGreaterEqual(most, 1002.7)
+        self.assertLessEqual(least, 1000 + 2.72 * 1.1)
+
+    async def test_failed(self) -> None:
+        """The attempt counts, the lock and the lane are free (item 48)."""
+        number = self.add(queue_name="lane")
+        job = await self.claim_one()
+        self.assertEqual(await self.store.fail([Failure(job, "went wrong")]), {number: False})
+        self.assertEqual(
+            self.row(number, "attempts, locked_at, locked_by, last_error"), (1, None, None, "went wrong")
+        )
+        self.assertIsNone(self.lane_holder("lane"))
         self.assertEqual(self.store.held, 0)
 
     async def test_more_time(self) -> None:
-        """A receiver can push the next attempt out, never in."""
-        delays = []
-        for delay in (500.0, 1.0):
-            number = self.add()
-            await self.store.fail([Failure(await self.claim_one(), "busy", delay=delay)])
-            row = self.row(number, "extract(epoch FROM run_at - now())::float8")
-            assert row is not None
-            delays.append(row[0])
-        self.assertApproximates(delays[0], 500.0, 1.0)
-        self.assertApproximates(delays[1], 2.718, 1.0)
+        """A receiver can push the next attempt out, never in; it comes no earlier, and at most a tenth later."""
+        waits = await self.waits_of(await self.claim_after(0, 50), delay=500.0)
+        for least, most in waits:
+            self.assertGreaterEqual(most, 500.0)
+            self.assertLessEqual(least, 550.0)
+        self.assertGreater(max(waits)[0] - min(waits)[0], 10.0)
+        for least, most in await self.waits_of(await self.claim_after(0, 5), delay=1.0):
+            self.assertGreaterEqual(most, 2.718281)
+            self.assertLessEqual(least, 2.99012)
+
+    async def test_a_day_at_most(self) -> None:
+        """What a receiver asks for ends at 24 hours, chance included."""
+        for least, most in await self.waits_of(await self.claim_after(0, 20), delay=86400.0):
+            self.assertGreaterEqual(most, 86400.0)
+            self.assertLessEqual(least, 86400.0)
 
     async def test_for_good(self) -> None:
         """The last attempt, and one that is final, leave a permanently failed row (item 52)."""
