@@ -27,8 +27,8 @@ from twisted.web.iweb import IResponse
 
 from slayq_tw.deadlines import Deadlines
 from slayq_tw.document import LateDocument
-from slayq_tw.errors import DeliveryError
-from slayq_tw.http_errors import ExchangeError
+from slayq_tw.errors import DeliveryError, NoAnswer
+from slayq_tw.http_errors import ConnectTimedOut, ExchangeError, TLSFailed
 from slayq_tw.http_response import Response
 from slayq_tw.posting import Post
 from slayq_tw.retry import Outcome, outcome_for
@@ -40,19 +40,24 @@ MAX_ANSWER = 1024 * 1024
 EXCERPT = 300
 """Bytes of an answer's body that are kept for `last_error`."""
 
-_TRANSPORT_ERRORS = (
-    CancelledError,
+_NO_CONNECTION = (
     ConnectError,
+    ConnectTimedOut,
+    DNSLookupError,
+    OpenSSLError,
+    TLSFailed,
+    UnsupportedAddressFamily,
+    VerificationError,
+)
+_TRANSPORT_ERRORS = (
+    *_NO_CONNECTION,
+    CancelledError,
     ConnectingCancelledError,
     ConnectionClosed,
-    DNSLookupError,
     ExchangeError,
-    OpenSSLError,
     RequestGenerationFailed,
     ResponseFailed,
-    UnsupportedAddressFamily,
     ValueError,  # a host name that Twisted refuses
-    VerificationError,
 )
 """What Twisted and TLS raise for a request that gets no answer."""
 
@@ -104,7 +109,8 @@ class WebhookSender:
 
         Returns:
             A Deferred. It fails with DeliveryError when there is no complete answer: the text names URL and cause;
-            with CancelledError when the caller cancelled.
+            with NoAnswer, which is one, when nothing has come back at all; with CancelledError when the caller
+            cancelled.
         """
         delivery = _Delivery(url, LateDocument(body, self._secret), timeout, self._following)
         self._deadlines.add(delivery, timeout)
@@ -129,7 +135,16 @@ class _Delivery:
         over: fires with the answer.
     """
 
-    __slots__ = ("_document", "_following", "_redirects", "_timeout", "_under_way", "_url", "over")
+    __slots__ = (
+        "_document",
+        "_following",
+        "_reached",
+        "_redirects",
+        "_timeout",
+        "_under_way",
+        "_url",
+        "over",
+    )
 
     def __init__(self, url: str, document: LateDocument, timeout: float, following: Post) -> None:
         self.over: Deferred[Answer] = Deferred(self._cancelled)
@@ -138,6 +153,7 @@ class _Delivery:
         self._timeout = timeout
         self._following = following
         self._redirects = 0
+        self._reached = False  # whether an answer's head has come
         self._under_way: Deferred[Any] | None = None
 
     def post(self, post: Post) -> None:
@@ -152,7 +168,8 @@ class _Delivery:
 
     def give_up(self) -> None:
         """The time is up."""
-        self._end_with(DeliveryError(f"POST {display_url(self._url)}: no answer within {self._timeout:g} s"))
+        text = f"POST {display_url(self._url)}: no answer within {self._timeout:g} s"
+        self._end_with(DeliveryError(text) if self._reached else NoAnswer(text, connected=True))
         self._cut()
 
     def _cancelled(self, _: object) -> None:
@@ -163,6 +180,7 @@ class _Delivery:
             self._under_way.cancel()
 
     def _head_came(self, response: IResponse) -> None:
+        self._reached = True
         body = response.whole() if isinstance(response, Response) else None
         if body is not None and len(body) <= MAX_ANSWER:
             self._answered(body[:EXCERPT], response)
@@ -207,8 +225,12 @@ class _Delivery:
         cause = _innermost(failure.value)
         if isinstance(cause, CancelledError | ConnectingCancelledError):
             self._end_with(CancelledError())
+            return
+        text = f"POST {display_url(self._url)}: {_described(cause)}"
+        if not self._reached and isinstance(cause, (*_NO_CONNECTION, ConnectionClosed)):
+            self._end_with(NoAnswer(text, connected=isinstance(cause, ConnectionClosed)))
         else:
-            self._end_with(DeliveryError(f"POST {display_url(self._url)}: {_described(cause)}"))
+            self._end_with(DeliveryError(text))
 
     def _end_with(self, failure: Failure | BaseException) -> None:
         if not self.over.called:

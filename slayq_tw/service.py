@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from slayq_tw import conninfo
+from slayq_tw.circuit import Circuits
 from slayq_tw.claims import Claimer
 from slayq_tw.config import Config
 from slayq_tw.configcheck import CRON_IDENTIFIER
@@ -26,6 +27,7 @@ from slayq_tw.migrations import breaking_revision, migrate
 from slayq_tw.pace import Pace
 from slayq_tw.poller import QueuePoller
 from slayq_tw.posting import direct, through_treq
+from slayq_tw.recall import Recall
 from slayq_tw.results import ResultWriter
 from slayq_tw.watch import UnservedWatch
 from slayq_tw.webclient import make_agent, make_http_client
@@ -258,7 +260,8 @@ def build(
     treq_post = through_treq(make_http_client(agent), reactor)
     sender = WebhookSender(direct(agent, treq_post), treq_post, reactor, config.secret)
     results = ResultWriter(store, reactor, wake, lambda: service.in_flight > 0)
-    worker = JobWorker(sender, results, timeouts, now, verbose=verbose)
+    recall = Recall(store.recall, wake, reactor)
+    worker = JobWorker(sender, results, timeouts, Circuits(reactor, recall.waiting), now, verbose=verbose)
     claimer = Claimer(store, reactor)
     pace = Pace(lambda: listener.hears, wake, reactor)
     work = pace.following(worker.work)
@@ -269,6 +272,7 @@ def build(
     ]
     others = [
         pace,
+        recall,
         CronService(config.cron_url, store.schedule_tick, reactor, now),
         UnservedWatch(store.unserved, reactor),
         HousekeepingService(Housekeeping(database, timeouts), config.housekeeping, reactor),

@@ -78,27 +78,41 @@ SELECT id, exhausted FROM kept;
 
 -- name: release_jobs
 -- Give claimed jobs back unworked: the attempt does not count. A job whose key was re-added meanwhile is superseded:
--- it is unlocked but stays exhausted, or it would run beside its successor. Returns what was still ours.
+-- it is unlocked but stays exhausted, or it would run beside its successor. `waits` are seconds from now before which a
+-- job shall not be claimed again; NULL leaves run_at as it is. Returns what was still ours, and when it is due.
 SET LOCAL enable_seqscan = off;
 WITH claim AS (
-  SELECT id, locked_at, lane
-    FROM unnest(%(ids)s::bigint[], %(claimed)s::timestamptz[], %(lanes)s::integer[]) AS claim (id, locked_at, lane)
+  SELECT id, locked_at, wait, lane
+    FROM unnest(%(ids)s::bigint[], %(claimed)s::timestamptz[], %(waits)s::double precision[], %(lanes)s::integer[])
+         AS claim (id, locked_at, wait, lane)
 ), released AS (
   UPDATE graphile_worker._private_jobs AS job
      SET attempts = CASE WHEN slayq._private_is_superseded(job) THEN job.attempts
                          ELSE greatest(0, job.attempts - 1) END,
+         run_at = greatest(job.run_at, now() + claim.wait * interval '1 second'),
          locked_by = NULL,
          locked_at = NULL
     FROM claim
    WHERE job.id = ANY (%(ids)s::bigint[]) AND job.id = claim.id AND job.locked_by = %(worker)s AND job.locked_at = claim.locked_at
-  RETURNING job.id, claim.lane, claim.locked_at
+  RETURNING job.id, job.run_at, claim.lane, claim.locked_at
 ), freed AS (
   UPDATE graphile_worker._private_job_queues AS queue
      SET locked_by = NULL, locked_at = NULL
     FROM released
    WHERE queue.id = ANY (%(lanes)s::integer[]) AND queue.id = released.lane AND queue.locked_by = %(worker)s AND queue.locked_at = released.locked_at
 )
-SELECT id FROM released;
+SELECT id, run_at FROM released;
+
+-- name: recall_jobs
+-- Jobs that were put off until `times` are due now, in the order of `places` (0 is the last, -1 the one before it);
+-- unless they are locked, or have another run_at by now, which somebody gave them who knows better.
+SET LOCAL enable_seqscan = off;
+UPDATE graphile_worker._private_jobs AS job
+   SET run_at = now() + waiting.place * interval '1 microsecond'
+  FROM unnest(%(ids)s::bigint[], %(times)s::timestamptz[], %(places)s::integer[]) AS waiting (id, run_at, place)
+ WHERE job.id = ANY (%(ids)s::bigint[]) AND job.id = waiting.id AND job.run_at = waiting.run_at
+   AND job.locked_at IS NULL
+RETURNING job.id;
 
 -- name: release_strays
 -- Hand back jobs that carry this worker's id but that it does not hold: their claim was committed and its answer lost.
