@@ -60,6 +60,10 @@ class JobStoreTestCase(TestCase):
         )
         return holder  # type: ignore[no-any-return]
 
+    def moment(self) -> datetime:
+        ((now,),) = self.sql("SELECT clock_timestamp()")
+        return now  # type: ignore[no-any-return]
+
     async def claim_one(self, *names: str) -> Job:
         ((job,),) = await self.store.claim([(names or ("mail",), 1)])
         return job
@@ -261,10 +265,6 @@ class CompleteTests(JobStoreTestCase):
 class FailTests(JobStoreTestCase):
     """Failed attempts."""
 
-    def moment(self) -> datetime:
-        ((now,),) = self.sql("SELECT clock_timestamp()")
-        return now  # type: ignore[no-any-return]
-
     async def waits_of(
         self, jobs: list[Job], error: str = "no", delay: float = 0.0
     ) -> list[tuple[float, float]]:
@@ -406,6 +406,74 @@ class ReleaseTests(JobStoreTestCase):
         number = self.add(max_attempts=1)
         await self.store.release([await self.claim_one()])
         self.assertEqual(self.row(number, "attempts, is_available"), (0, True))
+
+    async def test_put_off(self) -> None:
+        """The attempt does not count either, the lane is free, and the job is due after its seconds; who asked learns
+        when exactly.
+        """
+        job = await self.claim_keyed_in_lane()
+        before = self.moment()
+        due = await self.store.defer([(job, 20.0)])
+        after = self.moment()
+        self.assertEqual(
+            self.row(job.id, "attempts, locked_by, locked_at, last_error, run_at"),
+            (0, None, None, None, due[job.id]),
+        )
+        self.assertGreaterEqual((due[job.id] - before).total_seconds(), 20.0)
+        self.assertLessEqual((due[job.id] - after).total_seconds(), 20.0)
+        self.assertIsNone(self.lane_holder("lane"))
+        self.assertEqual((self.store.held, await self.claimed_ids((("mail",), 9))), (0, [[]]))
+
+    async def test_put_off_in_order(self) -> None:
+        """A batch keeps its order, whatever the order of its ids."""
+        numbers = [self.add() for _ in range(3)]
+        (jobs,) = await self.store.claim([(("mail",), 3)])
+        await self.store.defer(zip(jobs, (0.03, 0.01, 0.02), strict=True))
+        rows = self.sql("SELECT id FROM graphile_worker._private_jobs ORDER BY run_at")
+        self.assertEqual([row[0] for row in rows], [numbers[1], numbers[2], numbers[0]])
+
+    async def test_put_off_without_a_claim(self) -> None:
+        """A job that somebody else has by now, or had since, is left alone."""
+        self.add()
+        job = await self.claim_one()
+        self.sql("UPDATE graphile_worker._private_jobs SET locked_at = locked_at + interval '1 second'")
+        self.assertEqual(await self.store.defer([(job, 20.0)]), {})
+        self.assertEqual(self.row(job.id, "attempts, run_at, locked_by"), (1, job.run_at, self.store.worker))
+
+    async def test_superseded_and_put_off(self) -> None:
+        """A job whose key was re-added meanwhile stays exhausted."""
+        job = await self.claim_keyed_in_lane()
+        self.add(job_key="k")
+        await self.store.defer([(job, 20.0)])
+        self.assertEqual(self.row(job.id, "is_available, locked_by"), (False, None))
+
+    async def test_recall(self) -> None:
+        """What was put off is due at once, in the order that is asked for."""
+        numbers = [self.add() for _ in range(3)]
+        (jobs,) = await self.store.claim([(("mail",), 3)])
+        due = await self.store.defer((job, 100.0) for job in jobs)
+        order = [numbers[1], numbers[2], numbers[0]]
+        recalled = await self.store.recall([(number, due[number]) for number in order])
+        self.assertEqual(sorted(recalled), numbers)
+        self.assertEqual(await self.claimed_ids((("mail",), 9)), [order])
+
+    async def test_not_recalled(self) -> None:
+        """Unless it is locked, gone, or has been given another time: a step that sleeps, say."""
+        locked, gone, moved = [self.add() for _ in range(3)]
+        (jobs,) = await self.store.claim([(("mail",), 3)])
+        due = await self.store.defer((job, 100.0) for job in jobs)
+        self.sql(
+            "UPDATE graphile_worker._private_jobs SET locked_by = 'x', locked_at = now() WHERE id = %s",
+            locked,
+        )
+        self.sql("DELETE FROM graphile_worker._private_jobs WHERE id = %s", gone)
+        self.sql("SELECT graphile_worker.reschedule_jobs(ARRAY[%s], run_at => '2999-01-01')", moved)
+        self.assertEqual(await self.store.recall(sorted(due.items())), [])
+        self.assertEqual(self.row(locked, "run_at"), (due[locked],))
+
+    async def claim_keyed_in_lane(self) -> Job:
+        self.add(queue_name="lane", job_key="k")
+        return await self.claim_one()
 
     async def test_strays(self) -> None:
         """A claim whose answer was lost goes back, attempt uncounted; what is held stays, and so do other workers'."""
