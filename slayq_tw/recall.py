@@ -45,14 +45,14 @@ class Recall(Service):
         self._recall = recall
         self._wake = wake
         self._clock = clock
-        self._groups: set[WaitingJobs] = set()
+        self._groups: dict[WaitingJobs, None] = {}
         self._due: dict[int, datetime] = {}
         self._writing: Deferred[None] | None = None
 
     def waiting(self) -> "WaitingJobs":
         """A new collection of jobs, which wait together."""
         group = WaitingJobs(self)
-        self._groups.add(group)
+        self._groups[group] = None
         return group
 
     @property
@@ -69,7 +69,7 @@ class Recall(Service):
 
     def ended(self, group: "WaitingJobs") -> None:
         """Forget a collection."""
-        self._groups.discard(group)
+        self._groups.pop(group, None)
 
     def bring_back(self, jobs: dict[int, datetime]) -> None:
         """Make jobs due, soon; what is asked for in one turn of the reactor goes together."""
@@ -81,9 +81,7 @@ class Recall(Service):
 
     async def _write(self) -> None:
         while self._due:
-            # In the order in which they were put off, whatever the order of writing.
-            jobs = sorted(self._due.items(), key=lambda job: job[1])
-            self._due = {}
+            jobs, self._due = list(self._due.items()), {}
             try:
                 for start in range(0, len(jobs), BATCH):
                     await self._recall(jobs[start : start + BATCH])
@@ -111,6 +109,9 @@ class Recall(Service):
 
 class WaitingJobs:
     """Jobs that wait together, as `Circuits` wants them.
+
+    They come back in the order in which they were first put off, which is that of their queue, though they came up
+    several times since. (A dictionary keeps it: a job that is put off again keeps its place.)
 
     Args:
         recall: brings them back.

@@ -40,14 +40,14 @@ class RecallTests(SynchronousTestCase):
         self.answers[-1].callback(None)
 
     def test_over(self) -> None:
-        """They are brought back in the order of their turns, and then claimed at once."""
+        """They are brought back in the order in which they were first put off, and then claimed at once."""
         group = self.recall.waiting()
         for number, seconds in ((5, 2.0), (3, 1.0), (4, 3.0), (3, 9.0)):
             group.written(number, at(seconds))
         self.assertEqual(len(group), 3)
         self.assertEqual(group.over(), 3)
         self.clock.advance(0)
-        self.assertEqual(self.statements, [[(5, at(2.0)), (4, at(3.0)), (3, at(9.0))]])
+        self.assertEqual(self.statements, [[(5, at(2.0)), (3, at(9.0)), (4, at(3.0))]])
         self.assertEqual(self.wakes, 0)
         self.answer()
         self.assertEqual(self.wakes, 1)
