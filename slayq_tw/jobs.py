@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from secrets import token_hex
+from typing import NamedTuple
 
 from slayq_tw.configcheck import CRON_IDENTIFIER
 from slayq_tw.database import Cursor, Database
@@ -17,8 +18,7 @@ MAX_PAYLOAD = 16 * 1024 * 1024
 """Bytes of one payload, at most: larger ones are not read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """A claimed job, as it was at its claim.
 
     Attributes:

@@ -154,9 +154,11 @@ class QueuePoller(Service):
             self._too_many = True
         self._slots.acquire()  # at once: there is a token
         self._in_flight.add(delivery)
-        delivery.addErrback(self._lost, job).addCallback(self._finished, delivery, begun)
+        delivery.addBoth(self._finished, job, delivery, begun)
 
-    def _finished(self, _: object, delivery: Deferred[None], begun: float) -> None:
+    def _finished(self, result: object, job: Job, delivery: Deferred[None], begun: float) -> None:
+        if isinstance(result, Failure):
+            self._lost(result, job)
         self._in_flight.discard(delivery)
         self._last_finish = self._clock.seconds()
         taken = self._last_finish - begun

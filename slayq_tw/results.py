@@ -129,9 +129,10 @@ class ResultWriter:
 
     def _begin(self, job: Job) -> None:
         self._urgent = self._urgent or job.lane is not None
-        if self._lingering and self._pause is not None and not self._may_linger():
-            self._pause.cancel()
-        if self._writing is None:
+        if self._lingering:
+            if self._pause is not None and not self._may_linger():
+                self._pause.cancel()
+        elif self._writing is None:
             self._writing = deferLater(self._clock, 0)  # what ends in this turn goes out together
             self._writing.addCallback(lambda _: Deferred.fromCoroutine(self._write_all()))
             self._writing.addBoth(self._ended)
