@@ -152,9 +152,9 @@ class SideBySide(RuleBasedStateMachine):
     def fail(self, pick: int, final: bool) -> None:
         self.end(pick, "fail_jobs", errors=["no"], delays=[0.0], finals=[final])
 
-    @rule(pick=PICK)
-    def release(self, pick: int) -> None:
-        self.end(pick, "release_jobs")
+    @rule(pick=PICK, wait=st.sampled_from([None, 100.0]))
+    def release(self, pick: int, wait: float | None) -> None:
+        self.end(pick, "release_jobs", waits=[wait])
 
     @rule(pick=PICK, at=TIMES, priority=PRIORITIES, attempts=st.sampled_from([None, 0, 3]), most=ATTEMPTS)
     def reschedule(self, pick: int, at: Any, priority: Any, attempts: Any, most: Any) -> None:
