@@ -18,8 +18,9 @@ LINGER = 0.01
 """Seconds for which results wait for company while other deliveries are under way."""
 ENOUGH = 100
 """Results for which no more company is waited for."""
-RETRY_MIN, RETRY_MAX = 0.25, 5.0
-"""Seconds between two attempts to write the same results."""
+RETRY_MIN, RETRY_MAX = 0.25, 1.0
+"""Seconds between two attempts to write the same results. While there is no connection an attempt costs nothing, and a
+daemon that dies before it has written them has delivered them in vain."""
 RETRY_AT_STOP = 0.1
 """Seconds between two attempts when the process is about to end."""
 REFUSED_INTERVAL = 30.0
