@@ -15,6 +15,8 @@ from slayq_tw.embedded import EmbeddedPostgres
 MAX_CONNECTIONS = 300
 ROLE = "daemon"
 """Whom the daemons log in as: the owner of their database, and nothing more."""
+APPLICATION = "application"
+"""Whom others log in as."""
 PASSWORD = "chaos"
 
 
@@ -30,7 +32,8 @@ class Server:
         self._postgres = EmbeddedPostgres(folder)
         self._url = self._postgres.start()
         self._run(f"ALTER SYSTEM SET max_connections = {MAX_CONNECTIONS}")
-        self._run(f"CREATE ROLE {ROLE} LOGIN PASSWORD '{PASSWORD}'")
+        for role in (ROLE, APPLICATION):
+            self._run(f"CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}'")
         self.stop()
         self.start()
 

@@ -10,7 +10,7 @@ import psycopg2
 
 ADD = """
 SELECT public.add_worker_job(%(queue)s, %(payload)s::json, queue_name => %(lane)s, max_attempts => %(max_attempts)s,
-                             job_key => %(key)s)
+                             job_key => %(key)s, run_at => clock_timestamp() + %(delay)s * interval '1 second')
 """
 RECONNECT_INTERVAL = 0.1
 """Seconds between two attempts of an application to reach the database."""
@@ -67,6 +67,7 @@ def arguments(number: int, queue: str, url: str) -> dict[str, Any]:
         "lane": f"lane-{number % 3}" if number % 5 == 0 else None,
         "max_attempts": 1 if number % 7 == 0 else None,
         "key": f"key-{number}" if number % 3 == 0 else None,
+        "delay": None,
     }
 
 
