@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slayq_tw.configfile import Table
+from slayq_tw.origincheck import checked_origins
 
 MAX_TIMEOUT = 24 * 60 * 60
 """Seconds for a delivery, at most."""
@@ -26,7 +27,16 @@ CRON_IDENTIFIER = "cronQueue"
 MAX_DAYS = 36_500
 """Days that a failed job can be kept for before it is deleted, at most."""
 
-_FILE_KEYS = ("queues", "timeout", "grace", "grant_execute_to", "housekeeping", "$schema")
+_FILE_KEYS = (
+    "queues",
+    "timeout",
+    "grace",
+    "grant_execute_to",
+    "housekeeping",
+    "origin_secrets",
+    "standard_webhooks",
+    "$schema",
+)
 _HOUSEKEEPING_KEYS = ("delete_failed_after", "collect_queues", "collect_tasks")
 _QUEUE_KEYS = ("concurrency", "alias", "timeout")
 _MISSING = object()
@@ -97,6 +107,10 @@ class DocumentCheck:
             checked["grant_execute_to"] = self._roles(document["grant_execute_to"])
         if "housekeeping" in document:
             checked["housekeeping"] = self._housekeeping(document["housekeeping"])
+        if "origin_secrets" in document:
+            checked["origin_secrets"] = checked_origins(document["origin_secrets"], self._fault)
+        if "standard_webhooks" in document:
+            checked["standard_webhooks"] = self._flag(document, "", "standard_webhooks", False)
         if not isinstance(document.get("$schema", ""), str):
             self._fault("$schema", f"must be a string, got {_shown(document['$schema'])}")
         return checked
@@ -183,15 +197,15 @@ class DocumentCheck:
             days = None
         return HousekeepingConfig(
             None if days is None else float(days),
-            self._flag(table, "collect_queues", True),
-            self._flag(table, "collect_tasks", False),
+            self._flag(table, "housekeeping.", "collect_queues", True),
+            self._flag(table, "housekeeping.", "collect_tasks", False),
         )
 
-    def _flag(self, table: Table, name: str, default: bool) -> bool:
+    def _flag(self, table: Table, place: str, name: str, default: bool) -> bool:
         value = table.get(name, default)
         if isinstance(value, bool):
             return value
-        self._fault(f"housekeeping.{name}", f"must be true or false, got {_shown(value)}")
+        self._fault(place + name, f"must be true or false, got {_shown(value)}")
         return default
 
     def _timeout(self, value: Any, place: str) -> float:

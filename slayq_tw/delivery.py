@@ -30,6 +30,7 @@ from slayq_tw.document import LateDocument
 from slayq_tw.errors import DeliveryError
 from slayq_tw.http_errors import ExchangeError
 from slayq_tw.http_response import Response
+from slayq_tw.keyring import Keyring
 from slayq_tw.posting import Post
 from slayq_tw.retry import Outcome, outcome_for
 from slayq_tw.weburl import check_web_url, display_url
@@ -85,28 +86,32 @@ class WebhookSender:
         first: posts a delivery's first request.
         following: posts to where a receiver redirects.
         clock: IReactorTime, for the time-outs.
-        secret: key of the signature.
+        keyring: who signs for whom.
     """
 
-    def __init__(self, first: Post, following: Post, clock: Any, secret: bytes) -> None:
+    def __init__(self, first: Post, following: Post, clock: Any, keyring: Keyring) -> None:
         self._first = first
         self._following = following
-        self._secret = secret
+        self._keyring = keyring
         self._deadlines: Deadlines[_Delivery] = Deadlines(clock, _Delivery.give_up)
 
-    def send(self, url: str, body: Callable[[], bytes], timeout: float) -> "Deferred[Answer]":
-        """Post once, following 307 and 308.
+    def send(
+        self, url: str, body: Callable[[], bytes], timeout: float, webhook_id: str
+    ) -> "Deferred[Answer]":
+        """Post once, following 307 and 308 to where the same secret signs.
 
         Args:
             url: absolute http or https URL, checked.
             body: makes the document; called when the request is written, because it carries the time.
             timeout: seconds for everything, redirects and the answer's body included.
+            webhook_id: the same for each attempt.
 
         Returns:
             A Deferred. It fails with DeliveryError when there is no complete answer: the text names URL and cause;
             with CancelledError when the caller cancelled.
         """
-        delivery = _Delivery(url, LateDocument(body, self._secret), timeout, self._following, self._deadlines)
+        document = LateDocument(body, self._keyring, url, webhook_id)
+        delivery = _Delivery(url, document, timeout, self._following, self._deadlines)
         self._deadlines.add(delivery, timeout)
         delivery.post(self._first)
         return delivery.over
@@ -209,6 +214,10 @@ class _Delivery:
         target = urljoin(self._url, location)
         if fault := check_web_url(target):
             self._end_with(DeliveryError(f"POST {answer.url}: {answer.status} to a URL that {fault}"))
+            return
+        if not self._document.may_go_to(target):
+            where = f"{display_url(target)}, which has another secret"
+            self._end_with(DeliveryError(f"POST {answer.url}: {answer.status} to {where}"))
             return
         self._redirects += 1
         self._url = target

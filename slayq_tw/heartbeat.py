@@ -7,6 +7,7 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from slayq_tw import whereabouts
 from slayq_tw.database import Database
@@ -57,6 +58,7 @@ class Heartbeat(Service):
         self._queries = named_queries("daemons.sql")
         self._liveness = Liveness()
         self._entered = False
+        self._recoveries: dict[str, Deferred[None]] = {}  # by the dead worker
         self._loop = SupervisedLoop(self._turn, INTERVAL, clock, "heartbeat")
 
     async def enter(self) -> None:
@@ -92,10 +94,25 @@ class Heartbeat(Service):
 
     async def _turn(self) -> None:
         try:
-            for beat in await self._beat():
-                await self._recover(beat, "its heartbeat stands still")
+            dead = await self._beat()
         except DatabaseError:
             self._liveness.interrupted()  # the pollers say it
+            return
+        for beat in dead:
+            if beat.worker not in self._recoveries:
+                # Beside the beats: in a large table it takes longer than they may stand still.
+                recovery = Deferred.fromCoroutine(self._recover(beat, "its heartbeat stands still"))
+                self._recoveries[beat.worker] = recovery
+                recovery.addErrback(self._not_recovered).addBoth(self._forget, beat.worker)
+
+    def _not_recovered(self, failure: Failure) -> None:
+        failure.trap(DatabaseError)
+        self._liveness.interrupted()
+
+    def _forget(self, result: Any, worker: str) -> None:
+        del self._recoveries[worker]
+        if isinstance(result, Failure):
+            self.log.failure("{event}", result, event="recovery_bug")
 
     async def _beat(self) -> list[Beat]:
         """Beat; at the start, the other daemons, afterwards the dead."""

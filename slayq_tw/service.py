@@ -22,6 +22,7 @@ from slayq_tw.graphile import REVISION
 from slayq_tw.heartbeat import Heartbeat
 from slayq_tw.housekeeping import Housekeeping, HousekeepingService
 from slayq_tw.jobs import JobStore
+from slayq_tw.keyring import Keyring, warn_of_samples
 from slayq_tw.listener import Listener
 from slayq_tw.migrations import breaking_revision, migrate
 from slayq_tw.pace import Pace
@@ -40,8 +41,6 @@ FLUSH_TIMEOUT = 1.5
 """Seconds at stop for the last results; with the default grace this fits into Docker's 10."""
 MEMORY_MARGIN = 60.0
 """Seconds that fired events are remembered beyond the longest delivery."""
-SAMPLE_SECRET = b'G,4DgB$.?>X]"w}w1745Xq2nKoM4BG74'
-"""The secret that upstream's documentation prints, and that is therefore none."""
 
 
 class SlayQService(MultiService):
@@ -234,11 +233,7 @@ def build(
         warnings = [*warnings, *more]
     for warning in warnings:
         log.warn("{event}: {warning}", event="database_url", warning=warning)
-    if config.secret == SAMPLE_SECRET:
-        log.warn(
-            "{event}: SLAY_Q_SECRET is the sample from the documentation; everybody knows it, choose another",
-            event="sample_secret",
-        )
+    warn_of_samples((config.keys, *config.origin_keys.values()))
     database = Database(parameters, reactor, display=conninfo.display(parameters))
     timeouts = {name: queue.timeout or config.timeout for queue in config.queues for name in queue.names}
     timeouts[CRON_IDENTIFIER] = config.timeout
@@ -263,7 +258,8 @@ def build(
     slots = sum(queue.concurrency for queue in config.queues) + 1
     agent = make_agent(reactor, slots)
     treq_post = through_treq(make_http_client(agent), reactor)
-    sender = WebhookSender(direct(agent, treq_post), treq_post, reactor, config.secret)
+    keyring = Keyring(config.keys, config.origin_keys, now if config.standard_webhooks else None)
+    sender = WebhookSender(direct(agent, treq_post), treq_post, reactor, keyring)
     results = ResultWriter(store, reactor, wake, lambda: store.held > results.pending)
     worker = JobWorker(sender, results, timeouts, now, verbose=verbose)
     claimer = Claimer(store, reactor)

@@ -2,6 +2,7 @@
 
 import re
 from functools import lru_cache
+from typing import Any, TypeAlias
 from urllib.parse import unquote
 
 import idna
@@ -9,6 +10,9 @@ from hyperlink import EncodedURL
 
 MAX_DISPLAY = 200
 """Characters of a URL that are shown in logs and errors, at most."""
+
+Origin: TypeAlias = tuple[str, str, int]
+"""Scheme, host in ASCII and lower case, port."""
 
 _FORBIDDEN = re.compile("[\x00-\x20\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _ASCII_HOST = re.compile(r"(?=.{1,254}\Z)(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?\Z")
@@ -58,6 +62,13 @@ def encoded(url: str) -> EncodedURL:
     host = _host(parsed.host)
     uri = parsed.replace(host="host").to_uri()
     return _WireURL(uri.scheme.lower(), host, uri.path, uri.query, "", uri.port, uri.rooted)
+
+
+def origin_of(url: str) -> Origin:
+    """Scheme, host and port of a URL that passed `check_web_url`."""
+    wire = encoded(url)
+    port: Any = wire.port  # never None: both schemes have one by default
+    return wire.scheme, wire.host, port
 
 
 def credentials(url: str) -> tuple[str, str] | None:

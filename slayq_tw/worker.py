@@ -26,6 +26,14 @@ def job_key_of(job: Job) -> str:
     return CRON_KEY if job.identifier == CRON_IDENTIFIER else f"job-{job.id}"
 
 
+def webhook_id_of(job: Job) -> str:
+    """What names a job over all its attempts, and no other of its database: the row, and how often it was replaced.
+
+    Its key will not do: the next event under the same key would be taken for a repetition of the last.
+    """
+    return f"job_{job.id}_{job.revision}"
+
+
 def storable(text: str) -> str:
     """An error as `last_error` can hold it: one bounded line, nothing that Postgres refuses as text."""
     line = " ".join(text.replace("\0", "\N{REPLACEMENT CHARACTER}").split())
@@ -80,7 +88,8 @@ class JobWorker:
             now_ms = int(self._now() * 1000)
             return request_body(payload, job_key=key, attempt=job.attempts, now_ms=now_ms)
 
-        sending = self._sender.send(payload.url, body, self._timeouts[job.identifier])
+        timeout = self._timeouts[job.identifier]
+        sending = self._sender.send(payload.url, body, timeout, webhook_id_of(job))
         return sending.addCallbacks(self._settle, self._unanswered, callbackArgs=(job,), errbackArgs=(job,))
 
     def _unanswered(self, failure: TwistedFailure, job: Job) -> None:

@@ -21,9 +21,20 @@ SAMPLE = json.loads((ROOT / "slay-config.json").read_text("utf-8")) | {
     "grace": 8,
     "grant_execute_to": ["app"],
     "housekeeping": {"delete_failed_after": 30, "collect_queues": True, "collect_tasks": False},
+    "origin_secrets": {"https://app.example": "SLAY_Q_SECRET_APP"},
+    "standard_webhooks": True,
 }
 
-FILE_KEYS = ["queues", "timeout", "grace", "grant_execute_to", "housekeeping", "$schema"]
+FILE_KEYS = [
+    "queues",
+    "timeout",
+    "grace",
+    "grant_execute_to",
+    "housekeeping",
+    "origin_secrets",
+    "standard_webhooks",
+    "$schema",
+]
 OTHER_KEYS = [
     "concurrency",
     "alias",
@@ -37,6 +48,9 @@ OTHER_KEYS = [
     "a.b",
     "x" * 128,
     "x" * 129,
+    "http://b.example:3000/",
+    "https://b.example/path",
+    "ftp://b.example",
 ]
 KEYS = st.sampled_from(FILE_KEYS + OTHER_KEYS)
 SCALARS = (
@@ -44,6 +58,7 @@ SCALARS = (
         [None, True, False, 0, 1, -1, 1.0, 1.5, 3600, 3600.5, 3601, 86400, 86401, 10000, 10001, 1e300]
     )
     | st.sampled_from(["", "1", "a", "cronQueue", "a\0b", "x" * 63, "x" * 64, "x" * 128, "x" * 129])
+    | st.sampled_from(["SLAY_Q_SECRET_B", "SLAY_Q_SECRET_B_FILE", "SLAY_Q_SECRET_PREVIOUS", "SLAY_Q_SECRET"])
     | st.integers()
     | st.floats(allow_nan=False, allow_infinity=False)
 )
@@ -151,6 +166,8 @@ class SchemaTests(SynchronousTestCase):
             {},
             {"a": {}},
         ]
+        values += ["SLAY_Q_SECRET_B", "SLAY_Q_SECRET_B_FILE", "SLAY_Q_SECRET_PREVIOUS", "SLAY_Q_SECRET"]
+        values += [{"https://b.example": "SLAY_Q_SECRET_B"}, {"https://b.example/path": "SLAY_Q_SECRET_B"}]
         values += [{"concurrency": 1}, {"a": {"concurrency": 1}}, {"cronQueue": {"concurrency": 1}}]
         verdicts = set()
         for number, container in enumerate(containers_in(SAMPLE)):

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from slayq_tw.weburl import MAX_DISPLAY, check_web_url, credentials, display_url, encoded
+from slayq_tw.weburl import MAX_DISPLAY, check_web_url, credentials, display_url, encoded, origin_of
 
 
 class CheckWebURLTests(SynchronousTestCase):
@@ -90,6 +90,21 @@ class EncodedTests(SynchronousTestCase):
         self.assertEqual(credentials("http://u%40x:p:q@app.test/"), ("u@x", "p:q"))
         self.assertEqual(credentials("http://u@app.test/"), ("u", ""))
         self.assertIsNone(credentials("http://app.test/@"))
+
+
+class OriginTests(SynchronousTestCase):
+    """`origin_of` a checked URL."""
+
+    def test_spellings(self) -> None:
+        """Case, default ports, credentials and what follows the host make no difference; scheme, host and port do."""
+        for url in (
+            "https://b\u00fccher.test",
+            "HTTPS://u:p@B\u00dcCHER.test:443/x?y#z",
+            "https://xn--bcher-kva.test/",
+        ):
+            self.assertEqual(origin_of(url), ("https", "xn--bcher-kva.test", 443))
+        self.assertEqual(origin_of("http://app.test"), ("http", "app.test", 80))
+        self.assertEqual(origin_of("http://[::1]:3000/"), ("http", "::1", 3000))
 
 
 class DisplayURLTests(SynchronousTestCase):

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.logger import LogLevel, capturedLogs
@@ -12,7 +13,7 @@ from slayq_tw.delivery import Answer
 from slayq_tw.errors import DeliveryError
 from slayq_tw.jobs import Failure, Job
 from slayq_tw.worker import MAX_ERROR, JobWorker, storable
-from tests.fakes import a_job
+from tests.fakes import START, a_job
 
 NOW = 1_790_000_000.123
 
@@ -44,6 +45,7 @@ class JobWorkerTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.results = Results()
         self.sent: list[tuple[str, bytes, float]] = []
+        self.webhook_ids: list[str] = []
         self.reply: Deferred[Answer] = Deferred()
         self.worker = JobWorker(
             self,  # type: ignore[arg-type]
@@ -52,9 +54,12 @@ class JobWorkerTests(SynchronousTestCase):
             lambda: NOW,
         )
 
-    def send(self, url: str, body: Callable[[], bytes], timeout: float) -> "Deferred[Answer]":
+    def send(
+        self, url: str, body: Callable[[], bytes], timeout: float, webhook_id: str
+    ) -> "Deferred[Answer]":
         """WebhookSender's."""
         self.sent.append((url, body(), timeout))
+        self.webhook_ids.append(webhook_id)
         return self.reply
 
     def end_of(self, job: Job, reply: "Answer | Exception") -> tuple[str, object]:
@@ -85,6 +90,18 @@ class JobWorkerTests(SynchronousTestCase):
         self.results.ends.clear()
         self.end_of(a_job(6, identifier=CRON_IDENTIFIER), an_answer(200))
         self.assertEqual([json.loads(body)["job_key"] for _, body, _ in self.sent], ["job-5", "cron"])
+
+    def test_webhook_id(self) -> None:
+        """The same at each attempt of a job, another one for what replaced it under its key, or for any other job."""
+        for job in (
+            a_job(5, key="k.1"),
+            a_job(5, key="k.1", attempts=2, run_at=START + timedelta(seconds=3)),
+            a_job(5, key="k.1", revision=1),
+            a_job(6),
+        ):
+            self.end_of(job, an_answer(200))
+            self.results.ends.clear()
+        self.assertEqual(self.webhook_ids, ["job_5_0", "job_5_0", "job_5_1", "job_6_0"])
 
     def test_delivered(self) -> None:
         """2xx and 666 complete the job."""

@@ -11,9 +11,11 @@ from twisted.trial.unittest import TestCase
 
 from slayq_tw.delivery import MAX_ANSWER, Answer, WebhookSender
 from slayq_tw.errors import DeliveryError
+from slayq_tw.keyring import Keyring, Keys
 from slayq_tw.posting import Post, direct, through_treq
 from slayq_tw.webclient import AnyNameEndpoint, Endpoints, make_agent, make_http_client
 
+KEYRING = Keyring(Keys("SLAY_Q_SECRET", b"secret"))
 HEAD = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
 
 
@@ -50,7 +52,7 @@ class ReceiverTests(TestCase):
 
     def send(self, url: str, timeout: float = 30.0) -> "Deferred[Answer]":
         post = self.post()
-        return WebhookSender(post, post, reactor, b"secret").send(url, lambda: b'{"a":1}', timeout)
+        return WebhookSender(post, post, reactor, KEYRING).send(url, lambda: b'{"a":1}', timeout, "job_1_0")
 
     async def refusal(self, answer: Callable[[Any], object], timeout: float = 30.0) -> str:
         """The error of a delivery to such a receiver, without the URL."""
@@ -221,8 +223,8 @@ class NamesTests(TestCase):
 
         agent = make_agent(resolver, 1)
         post = direct(agent, through_treq(make_http_client(agent), reactor))
-        sender = WebhookSender(post, post, reactor, b"secret")
-        sending = sender.send(f"http://my_app:{port.getHost().port}/", make, 30.0)
+        sender = WebhookSender(post, post, reactor, KEYRING)
+        sending = sender.send(f"http://my_app:{port.getHost().port}/", make, 30.0, "job_1_0")
         receiver = await resolver.asked
         self.assertEqual(made, [])
         receiver.addressResolved(IPv4Address("TCP", "127.0.0.1", 0))

@@ -3,6 +3,7 @@
 from typing import Any
 
 import psycopg2
+from twisted.internet.defer import Deferred, DeferredList, gatherResults
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 
@@ -31,7 +32,12 @@ class RecoveryTestCase(JobStoreTestCase):
         """Let time pass for a heartbeat, turn by turn."""
         for _ in range(int(seconds / INTERVAL)):
             self.clock.advance(INTERVAL)
-            await heartbeat._turn()
+            await self.turn(heartbeat)
+
+    async def turn(self, heartbeat: Heartbeat) -> None:
+        """One turn, with the recoveries that it leads to."""
+        await heartbeat._turn()
+        await DeferredList(list(heartbeat._recoveries.values()))
 
     async def a_death(self) -> Heartbeat:
         """Have `self.store` beat once and no more; another daemon, that sees it."""
@@ -113,8 +119,7 @@ class RecoveryTests(RecoveryTestCase):
         await second.enter()
         for _ in range(int(DEAD_AFTER / INTERVAL) + 1):
             self.clock.advance(INTERVAL)
-            await first._turn()
-            await second._turn()
+            await gatherResults([Deferred.fromCoroutine(self.turn(one)) for one in (first, second)])
         self.assertEqual(self.recoveries, 1)
 
     async def test_beats_after_all(self) -> None:
