@@ -109,7 +109,7 @@ def _stopped(failure: Failure) -> None:
 
 
 class Detector(DeadConnectionDetector):  # type: ignore[misc]  # txpostgres has no types
-    """Reconnects for ever, says so, and can be told to stop."""
+    """Reconnects for ever, says so and why it does not succeed, and can be told to stop."""
 
     log = Logger()
 
@@ -117,18 +117,28 @@ class Detector(DeadConnectionDetector):  # type: ignore[misc]  # txpostgres has 
         super().__init__(deathChecker=is_dead, reconnectionIterator=_delays, reactor=reactor)
         self._abandoned = False
         self._reconnecting: Deferred[Any] = succeed(None)
+        self._refusal = ""
 
     def startReconnecting(self, f: Failure) -> None:
         """Try until it works; the reason goes to the log once."""
         if self._abandoned:
             return
-        reason = translate(f) or f.value
-        self.log.warn("{event}: {reason}", event="database_connection_lost", reason=str(reason))
-        call = RetryingCall(self.reconnect)
+        self.log.warn(
+            "{event}: {reason}", event="database_connection_lost", reason=str(translate(f) or f.value)
+        )
+        self._refusal = ""
+        call = RetryingCall(lambda: self.reconnect().addErrback(self._refused))
         call.reactor = self.reactor
         self._reconnecting = call.start(self.reconnectionIterator())
         self._reconnecting.addCallback(lambda _: self.connectionRecovered())
         self._reconnecting.addErrback(_stopped)
+
+    def _refused(self, failure: Failure) -> Failure:
+        """The reason of the loss may be another one than what now stands in the way: no connection left, say."""
+        before, self._refusal = self._refusal, str(failure.value)
+        if self._refusal != before and failure.check(DatabaseError):
+            self.log.warn("{event}: {reason}", event="database_unreachable", reason=self._refusal)
+        return failure
 
     def connectionRecovered(self) -> Deferred[Any]:
         """The connection stands again: the recovery handlers run."""

@@ -25,6 +25,9 @@ RETRY_AT_STOP = 0.1
 """Seconds between two attempts when the process is about to end."""
 REFUSED_INTERVAL = 30.0
 """Seconds between two attempts to write a result that the database refuses though it is there."""
+LOCKED_INTERVAL = 5.0
+"""The same for one whose job somebody else's transaction has locked."""
+LOCK_NOT_AVAILABLE = "55P03"
 
 Write = Callable[[Sequence[Any]], Awaitable[None]]
 
@@ -184,13 +187,14 @@ class ResultWriter:
 
     def _set_apart(self, result: Any, again: Callable[[Any], None], error: DatabaseError) -> None:
         job = result.job if isinstance(result, Failure) else result
+        delay = LOCKED_INTERVAL if error.sqlstate == LOCK_NOT_AVAILABLE else REFUSED_INTERVAL
         self.log.error(
             "{event}: job {job_id}: the database refuses its result ({reason}); next attempt in {delay:g} s",
             event="result_refused",
             job_id=job.id,
             queue=job.identifier,
             reason=str(error),
-            delay=REFUSED_INTERVAL,
+            delay=delay,
         )
         self._refused += 1
 
@@ -198,7 +202,7 @@ class ResultWriter:
             self._refused -= 1
             again(result)
 
-        self._clock.callLater(REFUSED_INTERVAL, retry)
+        self._clock.callLater(delay, retry)
 
     async def _write_completed(self, jobs: Sequence[Job]) -> None:
         await self._store.complete(jobs)

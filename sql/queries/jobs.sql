@@ -3,6 +3,8 @@
 --
 -- Each runs in a transaction of its own. Those that run for every batch forbid sequential scans: they name their rows
 -- by index, whatever the statistics say about a table that is empty at one moment and holds a million jobs at the next.
+-- Those that write results wait for nobody's lock: an application may forget a transaction that holds a job's row, and
+-- the results of all other jobs must not wait for it.
 
 -- name: register_tasks
 -- Make the identifiers known, without burning identity values on the ones that are, and read all ids back.
@@ -29,6 +31,7 @@ SELECT id, task_id, payload, attempts, max_attempts, key, priority, run_at, job_
 -- Remove delivered jobs. One whose claim is gone was delivered all the same, so it goes too, unless its revision
 -- moved: then its key was re-added in place, and the row is another request. A lane is freed if it is still ours.
 SET LOCAL enable_seqscan = off;
+SET LOCAL lock_timeout = '100ms';
 WITH done AS (
   SELECT id, locked_at, revision, lane
     FROM unnest(%(ids)s::bigint[], %(claimed)s::timestamptz[], %(revisions)s::integer[], %(lanes)s::integer[])
@@ -50,6 +53,7 @@ RETURNING job.id;
 -- from now when the receiver asked for more; `final` ones are exhausted at once. Returns what was still ours, and
 -- whether it has failed for good.
 SET LOCAL enable_seqscan = off;
+SET LOCAL lock_timeout = '100ms';
 WITH failed AS (
   SELECT id, locked_at, error, delay, final, lane
     FROM unnest(%(ids)s::bigint[], %(claimed)s::timestamptz[], %(errors)s::text[], %(delays)s::double precision[],
@@ -78,6 +82,7 @@ SELECT id, exhausted FROM kept;
 -- Give claimed jobs back unworked: the attempt does not count. A job whose key was re-added meanwhile is superseded:
 -- it is unlocked but stays exhausted, or it would run beside its successor. Returns what was still ours.
 SET LOCAL enable_seqscan = off;
+SET LOCAL lock_timeout = '100ms';
 WITH claim AS (
   SELECT id, locked_at, lane
     FROM unnest(%(ids)s::bigint[], %(claimed)s::timestamptz[], %(lanes)s::integer[]) AS claim (id, locked_at, lane)

@@ -2,6 +2,7 @@
 
 import socket
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg2
 from twisted.internet import reactor
@@ -110,6 +111,34 @@ class DatabaseTests(TestCase):
         self.terminate_all()
         self.assertEqual(await self.until_it_works(database), [(1,)])
         self.assertEqual(self.flushLoggedErrors(), [])
+
+    async def test_what_stands_in_the_way(self) -> None:
+        """Why a lost connection does not come back is in the log, once: it need not be why it was lost."""
+        database = await self.open()
+        with psycopg2.connect(self.url) as admin, admin.cursor() as cursor:
+            cursor.execute("SELECT current_database()")
+            ((name,),) = cursor.fetchall()
+        admin.close()
+        elsewhere = psycopg2.connect(urlsplit(self.url)._replace(path="/template1").geturl())
+        self.addCleanup(elsewhere.close)
+        elsewhere.autocommit = True
+        with capturedLogs() as events, elsewhere.cursor() as cursor:
+
+            def refusals() -> list[str]:
+                return [event["reason"] for event in events if event.get("event") == "database_unreachable"]
+
+            cursor.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
+            )
+            while len(refusals()) < 4:
+                turn: Deferred[None] = Deferred()
+                reactor.callLater(0.01, turn.callback, None)  # type: ignore[attr-defined]
+                await turn
+            cursor.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+            self.assertEqual(await self.until_it_works(database), [(1,)])
+        self.assertEqual(len(refusals()), 4)
+        self.assertIn("is not currently accepting connections", refusals()[0])
 
     async def until_it_works(self, database: Database) -> list[tuple[Any, ...]]:
         while True:

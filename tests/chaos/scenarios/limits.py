@@ -36,7 +36,9 @@ async def no_connections(rig: Rig) -> None:
         not any(one.began > begun + 1.0 for one in rig.arrivals()), "nothing could be claimed meanwhile"
     )
     for one in (daemon, late):
-        rig.check(any("connection slots" in line for line in one.lines), "each daemon's log says what is lacking")
+        rig.check(
+            any("connection slots" in line for line in one.lines), "each daemon's log says what is lacking"
+        )
     _close(idle)
     free = now()
     rig.recovered(await rig.back_at_work(free))
