@@ -56,6 +56,24 @@ class Server:
         self._run(f"CREATE DATABASE {{}} OWNER {ROLE} {options}", name)
         return self.url(name)
 
+    def tablespace(self, name: str, place: Path) -> None:
+        """A tablespace in a folder that belongs to the server's user."""
+        self._run(f"CREATE TABLESPACE {{}} LOCATION '{place}'", name)
+
+    def drop_tablespace(self, name: str) -> None:
+        """Drop it; it has to be empty."""
+        self._run("DROP TABLESPACE {}", name)
+
+    def move(self, name: str, tablespace: str) -> None:
+        """Move a database to a tablespace; nobody may be connected."""
+        self._run("ALTER DATABASE {} SET TABLESPACE {}", name, tablespace)
+
+    @property
+    def owner(self) -> tuple[int, int]:
+        """User and group that the server runs as."""
+        status = (self._folder / "data" / "PG_VERSION").stat()
+        return status.st_uid, status.st_gid
+
     def drop(self, name: str) -> None:
         """Drop a database, whoever is connected."""
         self._run("DROP DATABASE IF EXISTS {} WITH (FORCE)", name)

@@ -15,6 +15,8 @@ SELECT public.add_worker_job(%(queue)s, %(payload)s::json, queue_name => %(lane)
 RECONNECT_INTERVAL = 0.1
 """Seconds between two attempts of an application to reach the database."""
 CONNECT_TIMEOUT = 5
+READ_ONLY = "25006"
+"""What a session gets that was opened on a server which may only be read; applications then open another one."""
 
 
 class Book:
@@ -127,7 +129,8 @@ class Load(threading.Thread):
                 cursor.execute(ADD, self._event(number))
         except psycopg2.Error as error:
             self._book.refuse(error.pgcode or "connection")
-            if self._connection.closed:
+            if self._connection.closed or error.pgcode == READ_ONLY:
+                self._connection.close()
                 self._connection = None
         else:
             self._book.accept(number)
