@@ -20,12 +20,16 @@ LINGER = 0.01
 """Seconds for which results wait for company while other deliveries are under way."""
 ENOUGH = 100
 """Results for which no more company is waited for."""
-RETRY_MIN, RETRY_MAX = 0.25, 5.0
-"""Seconds between two attempts to write the same results."""
+RETRY_MIN, RETRY_MAX = 0.25, 1.0
+"""Seconds between two attempts to write the same results. While there is no connection an attempt costs nothing, and a
+daemon that dies before it has written them has delivered them in vain."""
 RETRY_AT_STOP = 0.1
 """Seconds between two attempts when the process is about to end."""
 REFUSED_INTERVAL = 30.0
 """Seconds between two attempts to write a result that the database refuses though it is there."""
+LOCKED_INTERVAL = 5.0
+"""The same for one whose job somebody else's transaction has locked."""
+LOCK_NOT_AVAILABLE = "55P03"
 
 Write = Callable[[Sequence[Any]], Awaitable[None]]
 
@@ -207,13 +211,14 @@ class ResultWriter:
 
     def _set_apart(self, result: Any, again: Callable[[Any], None], error: DatabaseError) -> None:
         job = _job_of(result)
+        delay = LOCKED_INTERVAL if error.sqlstate == LOCK_NOT_AVAILABLE else REFUSED_INTERVAL
         self.log.error(
             "{event}: job {job_id}: the database refuses its result ({reason}); next attempt in {delay:g} s",
             event="result_refused",
             job_id=job.id,
             queue=job.identifier,
             reason=str(error),
-            delay=REFUSED_INTERVAL,
+            delay=delay,
         )
         self._refused += 1
 
@@ -221,7 +226,7 @@ class ResultWriter:
             self._refused -= 1
             again(result)
 
-        self._clock.callLater(REFUSED_INTERVAL, retry)
+        self._clock.callLater(delay, retry)
 
     async def _write_completed(self, jobs: Sequence[Job]) -> None:
         await self._store.complete(jobs)

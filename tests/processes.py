@@ -10,18 +10,27 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
-from twisted.trial.unittest import TestCase
 
 ROOT = Path(__file__).parent.parent
 PATIENCE = 40.0
 """Seconds that a wait may take on a busy machine before the test fails."""
+
+
+class Owner(Protocol):
+    """What ends with a process's owner: a test, or a scenario of `tests.chaos`."""
+
+    def addCleanup(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Have something done at the end; a Deferred is waited for."""
+
+    def mktemp(self) -> str:
+        """The path of a folder that is not there yet."""
 
 
 class Lines(ProcessProtocol):
@@ -72,7 +81,7 @@ class Child:
 
     def __init__(
         self,
-        case: TestCase,
+        case: Owner,
         command: Sequence[str],
         environment: Mapping[str, str],
         folder: str | Path = ROOT,
@@ -145,6 +154,7 @@ async def until_any(children: Sequence[Child], happened: Callable[[], bool], wha
 class NodeReceiver(Child):
     """`tests/node/receiver.mjs`. Wait for `ready` first.
 
+<<<<<<< HEAD
     Args:
         case: the test.
         secret: with which requests are signed.
@@ -152,6 +162,9 @@ class NodeReceiver(Child):
     """
 
     def __init__(self, case: TestCase, secret: str, port: int = 0) -> None:
+=======
+    def __init__(self, case: Owner, secret: str) -> None:
+>>>>>>> chaos
         super().__init__(
             case,
             [program("node"), str(ROOT / "tests/node/receiver.mjs")],
@@ -193,7 +206,7 @@ class Daemon(Child):
 
     def __init__(
         self,
-        case: TestCase,
+        case: Owner,
         config: Mapping[str, Any],
         environment: Mapping[str, str],
         arguments: Sequence[str] = (),

@@ -12,6 +12,8 @@ from slayq_tw.jobs import Failure
 from slayq_tw.results import (
     ENOUGH,
     LINGER,
+    LOCK_NOT_AVAILABLE,
+    LOCKED_INTERVAL,
     REFUSED_INTERVAL,
     RETRY_AT_STOP,
     RETRY_MAX,
@@ -126,6 +128,21 @@ class ResultWriterTests(SynchronousTestCase):
         self.clock.advance(0)
         self.assertEqual(self.store.asked()[-1], ("complete", [2]))
         self.store.answer({2})
+        self.assertEqual(self.writer.pending, 0)
+
+    def test_locked(self) -> None:
+        """A result whose job somebody else has locked does not hold up the others either, and is tried again soon."""
+        locked = DatabaseError("canceling statement due to lock timeout", LOCK_NOT_AVAILABLE)
+        for number in (1, 2):
+            self.writer.completed(a_job(number))
+        self.clock.advance(0)
+        for answer in (locked, locked, {2}):
+            self.store.answer(answer)
+        self.assertEqual([ids for _, ids in self.store.asked()], [[1, 2], [1], [2]])
+        self.clock.advance(LOCKED_INTERVAL)
+        self.clock.advance(0)
+        self.assertEqual(self.store.asked()[-1], ("complete", [1]))
+        self.store.answer({1})
         self.assertEqual(self.writer.pending, 0)
 
     def test_lane(self) -> None:

@@ -3,6 +3,8 @@
 --
 -- Each runs in a transaction of its own. Those that run for every batch forbid sequential scans: they name their rows
 -- by index, whatever the statistics say about a table that is empty at one moment and holds a million jobs at the next.
+-- Those that write results wait for nobody's lock: an application may forget a transaction that holds a job's row, and
+-- the results of all other jobs must not wait for it.
 
 -- name: register_tasks
 -- Make the identifiers known, without burning identity values on the ones that are, and read all ids back.
@@ -29,6 +31,7 @@ SELECT id, task_id, payload, attempts, max_attempts, key, priority, run_at, job_
 -- Remove delivered jobs. One whose claim is gone was delivered all the same, so it goes too, unless its revision
 -- moved: then its key was re-added in place, and the row is another request. A lane is freed if it is still ours.
 SET LOCAL enable_seqscan = off;
+SET LOCAL lock_timeout = '100ms';
 WITH done AS (
   SELECT id, locked_at, revision, lane
     FROM unnest(%(ids)s::bigint[], %(claimed)s::timestamptz[], %(revisions)s::integer[], %(lanes)s::integer[])
@@ -51,6 +54,7 @@ RETURNING job.id;
 -- up to a tenth, by chance, and never shorter: what failed together does not come again together. (What the receiver
 -- asked for ends at 24 hours all the same.) Returns what was still ours, and whether it has failed for good.
 SET LOCAL enable_seqscan = off;
+SET LOCAL lock_timeout = '100ms';
 WITH failed AS (
   SELECT id, locked_at, error, delay, final, lane
     FROM unnest(%(ids)s::bigint[], %(claimed)s::timestamptz[], %(errors)s::text[], %(delays)s::double precision[],
@@ -81,6 +85,7 @@ SELECT id, exhausted FROM kept;
 -- it is unlocked but stays exhausted, or it would run beside its successor. `waits` are seconds from now before which a
 -- job shall not be claimed again; NULL leaves run_at as it is. Returns what was still ours, and when it is due.
 SET LOCAL enable_seqscan = off;
+SET LOCAL lock_timeout = '100ms';
 WITH claim AS (
   SELECT id, locked_at, wait, lane
     FROM unnest(%(ids)s::bigint[], %(claimed)s::timestamptz[], %(waits)s::double precision[], %(lanes)s::integer[])

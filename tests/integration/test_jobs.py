@@ -11,7 +11,9 @@ from twisted.trial.unittest import TestCase
 from slayq_tw.configcheck import CRON_IDENTIFIER
 from slayq_tw.conninfo import parse
 from slayq_tw.database import Database
+from slayq_tw.errors import DatabaseError
 from slayq_tw.jobs import Failure, Job, JobStore
+from slayq_tw.results import LOCK_NOT_AVAILABLE
 from tests.postgres import migrated_database
 
 
@@ -501,6 +503,28 @@ class ReleaseTests(JobStoreTestCase):
         self.add(job_key="k")
         await self.store.release_strays()
         self.assertEqual(self.row(number, "is_available, locked_by"), (False, None))
+
+
+class LockedTests(JobStoreTestCase):
+    """A job whose row somebody else's transaction has locked."""
+
+    async def test_nobody_is_waited_for(self) -> None:
+        """No result waits for the end of that transaction, which may have been forgotten; all go on after it."""
+        self.add()
+        job = await self.claim_one()
+        other = psycopg2.connect(self.admin.dsn)
+        self.addCleanup(other.close)
+        with other.cursor() as cursor:
+            cursor.execute("SELECT FROM graphile_worker._private_jobs FOR UPDATE")
+        for write in (
+            self.store.complete([job]),
+            self.store.fail([Failure(job, "no")]),
+            self.store.release([job]),
+        ):
+            error = await self.assertFailure(Deferred.fromCoroutine(write), DatabaseError)
+            self.assertEqual(error.sqlstate, LOCK_NOT_AVAILABLE)
+        other.rollback()
+        self.assertEqual(await self.store.complete([job]), {job.id})
 
 
 class CronTests(JobStoreTestCase):
