@@ -154,17 +154,13 @@ async def until_any(children: Sequence[Child], happened: Callable[[], bool], wha
 class NodeReceiver(Child):
     """`tests/node/receiver.mjs`. Wait for `ready` first.
 
-<<<<<<< HEAD
     Args:
         case: the test.
         secret: with which requests are signed.
         port: where to listen; 0 for any free one.
     """
 
-    def __init__(self, case: TestCase, secret: str, port: int = 0) -> None:
-=======
-    def __init__(self, case: Owner, secret: str) -> None:
->>>>>>> chaos
+    def __init__(self, case: Owner, secret: str, port: int = 0) -> None:
         super().__init__(
             case,
             [program("node"), str(ROOT / "tests/node/receiver.mjs")],
