@@ -2,26 +2,34 @@
 
 -- name: enter
 -- Enter our row. The number is our own count, which goes on when the row was taken away: no watcher may take a new row
--- for the one that it has seen stand still.
-INSERT INTO slayq._private_daemons AS daemon (worker, beat, place, process)
-VALUES (%(worker)s, %(beat)s, %(place)s, %(process)s)
-    ON CONFLICT (worker) DO UPDATE SET beat = excluded.beat;
+-- for the one that it has seen stand still. Returns what `beat` does.
+WITH entered AS (
+  INSERT INTO slayq._private_daemons AS daemon (worker, beat, place, process)
+  VALUES (%(worker)s, %(beat)s, %(place)s, %(process)s)
+      ON CONFLICT (worker) DO UPDATE SET beat = excluded.beat, place = excluded.place,
+                                         process = excluded.process
+  RETURNING daemon.worker, daemon.beat, daemon.place, daemon.process
+)
+SELECT seen.worker, seen.beat, seen.place, seen.process, pg_catalog.pg_postmaster_start_time()
+  FROM (SELECT worker, beat, place, process FROM slayq._private_daemons WHERE worker <> %(worker)s
+         UNION ALL
+        SELECT worker, beat, place, process FROM entered) AS seen;
 
 -- name: beat
--- Beat. Returns what identifies each daemon, its beat, and since when the server runs; our own row if it is there, which
--- the update knows for sure: the snapshot may still show a row that is just being deleted.
+-- Beat, if our row is there. Returns each daemon, its beat, and since when the server runs; ourselves only if it was: the
+-- snapshot may still show a row that is just being deleted. A beat that a crash of the server loses is made up for by
+-- the next one, so nobody waits for the disk.
+SET LOCAL synchronous_commit = off;
 WITH beaten AS (
   UPDATE slayq._private_daemons AS daemon
      SET beat = %(beat)s
    WHERE daemon.worker = %(worker)s
-  RETURNING daemon.worker
+  RETURNING daemon.worker, daemon.beat, daemon.place, daemon.process
 )
 SELECT seen.worker, seen.beat, seen.place, seen.process, pg_catalog.pg_postmaster_start_time()
-  FROM (SELECT daemon.worker, daemon.beat, daemon.place, daemon.process
-          FROM slayq._private_daemons AS daemon
-         WHERE daemon.worker <> %(worker)s
+  FROM (SELECT worker, beat, place, process FROM slayq._private_daemons WHERE worker <> %(worker)s
          UNION ALL
-        SELECT beaten.worker, %(beat)s, NULL, NULL FROM beaten) AS seen;
+        SELECT worker, beat, place, process FROM beaten) AS seen;
 
 -- name: recover
 -- Return everything of a daemon whose beat stands still, unless it beats after all, or has just claimed, or somebody else

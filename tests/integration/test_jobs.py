@@ -29,14 +29,15 @@ class JobStoreTestCase(TestCase):
         self.database = Database(parameters, reactor)
         self.addCleanup(self.database.close)
         await self.database.open()
-        self.store = await self.a_store()
         self.admin = psycopg2.connect(url)
         self.admin.autocommit = True
         self.addCleanup(self.admin.close)
+        self.store = await self.a_store()
 
     async def a_store(self) -> JobStore:
         store = JobStore(self.database, ["mail", "post", "general"])
         await store.register()
+        self.sql("INSERT INTO slayq._private_daemons (worker) VALUES (%s)", store.worker)
         return store
 
     def sql(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
