@@ -1,12 +1,15 @@
 """A TCP proxy in the test's own process, for cutting connections where a test wants them cut."""
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.protocols.portforward import ProxyFactory, ProxyServer
 from twisted.trial.unittest import TestCase
+
+from slayq_tw.conninfo import parse
 
 
 class Cuttable(ProxyServer):
@@ -39,8 +42,19 @@ class Proxy(ProxyFactory):
         self.open: set[Cuttable] = set()
         self._listening: IListeningPort | None = None
         self.listening_on = 0
+        self.url = ""
         self.let_through()
         case.addCleanup(self.refuse)
+
+    @classmethod
+    def before(cls, case: TestCase, url: str) -> "Proxy":
+        """One before a database server; `url` is then the database's URL through it."""
+        parameters, _ = parse(url)
+        proxy = cls(case, parameters["host"], int(parameters.get("port", "5432")))
+        address = urlsplit(url)
+        login = f"{address.netloc.rpartition('@')[0]}@" if "@" in address.netloc else ""
+        proxy.url = address._replace(netloc=f"{login}127.0.0.1:{proxy.listening_on}").geturl()
+        return proxy
 
     def let_through(self) -> None:
         """Accept connections, on the same port as before."""
@@ -52,6 +66,13 @@ class Proxy(ProxyFactory):
         """Reset every connection."""
         for connection in list(self.open):
             connection.transport.abortConnection()
+
+    def swallow(self) -> None:
+        """Let nothing pass any more on the connections that are open."""
+        for connection in list(self.open):
+            connection.transport.pauseProducing()
+            if connection.peer is not None:
+                connection.peer.transport.pauseProducing()
 
     def refuse(self) -> "Deferred[None] | None":
         """Reset every connection and accept no more."""
