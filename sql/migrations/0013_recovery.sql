@@ -1,4 +1,5 @@
--- What makes recovery exact: no lock without a daemon's row, and a return of jobs that knows claims, not just jobs.
+-- What makes recovery exact: no lock without a daemon's row, a return of jobs that knows claims and not just jobs, and a
+-- superseded job that is known without comparing stamps, which a clock that was set may have put in any order.
 SET LOCAL search_path = pg_catalog, pg_temp;
 
 -- Claim jobs as slayq._private_claim_jobs does, for a daemon that has its row. Recovery deletes the row, and then returns
@@ -70,6 +71,46 @@ BEGIN
            SELECT FROM ROWS FROM (pg_catalog.unnest(lanes), pg_catalog.unnest(claimed)) AS held (id, locked_at)
             WHERE held.id = queue.id AND held.locked_at = queue.locked_at);
 END
+$$;
+
+-- What stands in `last_error` of a job without a key whose name, `job-<id>`, was added again while it was locked. It names
+-- that delivery: whoever revives the job has it delivered anew.
+CREATE FUNCTION slayq._private_superseded_note(job graphile_worker._private_jobs) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT pg_catalog.format('Added again as job-%s during the delivery that was claimed at %s', job.id,
+                           pg_catalog.to_char(job.locked_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))
+$$;
+
+-- As in 0006, with the note.
+CREATE OR REPLACE FUNCTION slayq._private_name_keyless(job_key text, identifier text, payload json) RETURNS void
+LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+  IF job_key !~ '^job-[1-9][0-9]{0,17}$'
+     OR pg_catalog.json_typeof(slayq._private_member(payload, 'cache')) IS DISTINCT FROM 'object' THEN
+    RETURN;
+  END IF;
+  UPDATE graphile_worker._private_jobs AS job
+     SET key = job_key,
+         last_error = CASE WHEN job.locked_at IS NULL THEN job.last_error ELSE slayq._private_superseded_note(job) END
+    FROM graphile_worker._private_tasks AS task
+   WHERE job.id = pg_catalog.substr(job_key, 5)::pg_catalog.int8 AND job.key IS NULL AND job.attempts > 0
+     AND task.id = job.task_id AND task.identifier = _private_name_keyless.identifier
+     AND slayq._private_text(slayq._private_member(job.payload, 'event'))
+         = slayq._private_text(slayq._private_member(_private_name_keyless.payload, 'event'))
+     AND NOT EXISTS (SELECT FROM graphile_worker._private_jobs AS holder WHERE holder.key = job_key);
+EXCEPTION WHEN unique_violation THEN
+  NULL;  -- somebody else has just stored a job under it, which this call then replaces
+END
+$$;
+
+-- Whether a locked job is superseded: it had a key when it was claimed, which the claim says, or was given its name since,
+-- which the note says.
+CREATE OR REPLACE FUNCTION slayq._private_is_superseded(job graphile_worker._private_jobs) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT CASE WHEN job.key IS NOT NULL THEN false
+              WHEN pg_catalog.date_part('microseconds', job.locked_at)::pg_catalog.int8 % 2 = 1 THEN true
+              WHEN job.attempts < job.max_attempts OR job.last_error IS NULL THEN false
+              ELSE job.last_error = slayq._private_superseded_note(job) END
 $$;
 
 SELECT slayq._private_shut_out();

@@ -132,13 +132,43 @@ class RecoveryTests(RecoveryTestCase):
         self.assertEqual(len((await self.claimed_ids((("mail",), 10)))[0]), 2)
 
     async def test_superseded_by_name(self) -> None:
-        """So is a keyless job that the application re-added by the name that its receiver knows."""
+        """So is a keyless job that the application re-added by the name that its receiver knows, whatever the clock was
+        set to meanwhile; one that nobody re-added runs again, however young its row is said to be.
+        """
         payload = '{"url":"http://a/","retry":0,"event":"e","cache":{}}'
-        old = self.add(payload=payload, max_attempts=1)
+        old, other = (self.add(payload=payload, max_attempts=1) for _ in range(2))
+        self.sql("UPDATE graphile_worker._private_jobs SET updated_at = now() + interval '1 hour'")
         await self.store.claim([(("mail",), 10)])
         self.sql("SELECT public.add_worker_job('mail', %s, job_key => %s)", payload, f"job-{old}")
+        self.sql(
+            "UPDATE graphile_worker._private_jobs SET updated_at = now() - interval '1 hour' WHERE id = %s",
+            old,
+        )
         await self.watch(await self.a_death(), DEAD_AFTER)
         self.assertEqual(self.row(old, "attempts, locked_by, is_available"), (1, None, False))
+        self.assertEqual(self.row(other, "attempts, is_available"), (0, True))
+        ((why,),) = self.sql("SELECT last_error FROM graphile_worker._private_jobs WHERE id = %s", old)
+        self.assertIn(f"Added again as job-{old}", why)
+
+    async def test_revived_by_hand(self) -> None:
+        """A superseded job that an operator gives another attempt has it."""
+        payload = '{"url":"http://a/","retry":0,"event":"e","cache":{}}'
+        number = self.add(payload=payload, max_attempts=1)
+        await self.store.release(await self.superseded(number, payload))
+        self.sql("SELECT graphile_worker.reschedule_jobs(ARRAY[%s::bigint], attempts => 0)", number)
+        await self.store.claim([(("mail",), 1)])
+        await self.watch(await self.a_death(), DEAD_AFTER)
+        self.assertEqual(self.row(number, "attempts, is_available"), (0, True))
+
+    async def superseded(self, number: int, payload: str) -> list[Job]:
+        """A job that was claimed, and then re-added by its name, for later."""
+        (jobs,) = await self.store.claim([(("mail",), 1)])
+        self.sql(
+            "SELECT public.add_worker_job('mail', %s, job_key => %s, run_at => '2999-01-01')",
+            payload,
+            f"job-{number}",
+        )
+        return jobs
 
     async def test_superseded_tick(self) -> None:
         """A cron tick that the next one has replaced is not kept."""
