@@ -2,6 +2,7 @@
 
 import re
 from functools import lru_cache
+from socket import AF_INET6, inet_ntop, inet_pton
 from typing import Any, TypeAlias
 from urllib.parse import unquote
 
@@ -108,9 +109,9 @@ def display_url(url: str) -> str:
 
 
 def _host(host: str) -> str:
-    """A host as it stands on the wire. IP addresses were checked by the URL's parser."""
+    """A host as it stands on the wire, in one form. IPv6 addresses were checked by the URL's parser."""
     if ":" in host:
-        return host
+        return inet_ntop(AF_INET6, inet_pton(AF_INET6, host))
     if not host.isascii():
         try:
             host = idna.encode(host, uts46=True).decode("ascii")

@@ -115,7 +115,8 @@ class OriginTests(SynchronousTestCase):
         ):
             self.assertEqual(origin_of(url), ("https", "xn--bcher-kva.test", 443))
         self.assertEqual(origin_of("http://app.test"), ("http", "app.test", 80))
-        self.assertEqual(origin_of("http://[::1]:3000/"), ("http", "::1", 3000))
+        for url in ("http://[fe80::1b]:3000/", "http://[FE80::1B]:3000/", "http://[fe80:0:00::001b]:3000/"):
+            self.assertEqual(origin_of(url), ("http", "fe80::1b", 3000))
 
 
 class DisplayURLTests(SynchronousTestCase):

@@ -1,12 +1,13 @@
 """URLs that come from payloads and from `Location` headers."""
 
 import re
+from ipaddress import IPv6Address
 from urllib.parse import urlsplit
 
 from twisted.web.http_headers import Headers
 
 from slayq_tw.http_request import request_to
-from slayq_tw.weburl import MAX_DISPLAY, check_web_url, credentials, display_url, encoded
+from slayq_tw.weburl import MAX_DISPLAY, check_web_url, credentials, display_url, encoded, origin_of
 from tests.fuzz.documents import text_of
 
 TOKENS = tuple(
@@ -71,16 +72,18 @@ def check_url(data: bytes) -> None:
     assert check_web_url(wire) is None and encoded(wire).to_text() == wire, "encoding it twice changes it"
     assert _HOST.fullmatch(url.host), url.host
     request = request_to(b"POST", wire.encode("ascii"), Headers())
-    assert request.origin == (url.scheme, url.host.lower(), url.port), request.origin
+    assert request.origin == (url.scheme, url.host, url.port) == origin_of(text), request.origin
     assert re.fullmatch(rb"POST /[!-~]* HTTP/1\.1\r\nHost: [!-~]+\r\n", request.start), request.start
     for written in (wire, _USER.sub("//", text, count=1)):
         other = urlsplit(written)
-        assert (other.scheme, other.port or url.port) == (url.scheme, url.port), (
-            "another reader goes elsewhere"
-        )
-        assert not (other.hostname or "").isascii() or other.hostname == url.host, (
-            "another reader goes elsewhere"
-        )
+        assert (other.scheme, other.port or url.port) == (url.scheme, url.port), "another reader differs"
+        host = other.hostname or ""  # an international one is not encoded by this reader
+        assert not host.isascii() or _host(host) == _host(url.host), "another reader goes elsewhere"
     assert "@" not in shown.split("/")[2], shown
     secret = credentials(text)
     assert secret is None or len(secret) == 2
+
+
+def _host(host: str) -> object:
+    """What can be compared."""
+    return IPv6Address(host) if ":" in host else host
