@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from slayq_tw.weburl import MAX_DISPLAY, check_web_url, credentials, display_url, encoded, origin_of
+from slayq_tw.weburl import MAX_DISPLAY, MAX_URL, check_web_url, credentials, display_url, encoded, origin_of
 
 
 class CheckWebURLTests(SynchronousTestCase):
@@ -45,7 +45,18 @@ class CheckWebURLTests(SynchronousTestCase):
                 "http://a%20b/",
                 f"http://{'a' * 64}/",
             ],
-            "malformed": ["http://[::1/", "http://[::1]x/", "http://app.test:http/"],
+            "malformed": [
+                "http://[::1/",
+                "http://[::1]x/",
+                "http://[app.test]/",
+                "http://[1]:3000/",
+                "http://app.test:http/",
+                "http://app.test:+80/",
+                "http://app.test:8_0/",
+                "http://app.test:\u0661/",
+                "http://app.test:0000080/",
+            ],
+            "longer": ["http://app.test/" + "x" * MAX_URL],
             "international": ["http://ü..de/", "http://\u0378.de/"],
             "port": ["http://app.test:0/", "http://app.test:65536/", "http://app.test:/"],
             "space": [
