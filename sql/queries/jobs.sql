@@ -110,13 +110,21 @@ SELECT id, run_at FROM released;
 
 -- name: recall_jobs
 -- Jobs that were put off until `times` are due now, in the order of `places` (0 is the last, -1 the one before it);
--- unless they are locked, or have another run_at by now, which somebody gave them who knows better.
+-- unless they are locked, or have another run_at by now, which somebody gave them who knows better. Nobody's transaction
+-- is waited for: they are due some time anyway.
 SET LOCAL enable_seqscan = off;
+WITH found AS MATERIALIZED (
+  SELECT job.id, waiting.place
+    FROM unnest(%(ids)s::bigint[], %(times)s::timestamptz[], %(places)s::integer[]) AS waiting (id, run_at, place),
+         graphile_worker._private_jobs AS job
+   WHERE job.id = ANY (%(ids)s::bigint[]) AND job.id = waiting.id AND job.run_at = waiting.run_at
+     AND job.locked_at IS NULL
+     FOR UPDATE OF job SKIP LOCKED
+)
 UPDATE graphile_worker._private_jobs AS job
-   SET run_at = now() + waiting.place * interval '1 microsecond'
-  FROM unnest(%(ids)s::bigint[], %(times)s::timestamptz[], %(places)s::integer[]) AS waiting (id, run_at, place)
- WHERE job.id = ANY (%(ids)s::bigint[]) AND job.id = waiting.id AND job.run_at = waiting.run_at
-   AND job.locked_at IS NULL
+   SET run_at = now() + found.place * interval '1 microsecond'
+  FROM found
+ WHERE job.id = ANY (ARRAY(SELECT id FROM found)) AND job.id = found.id
 RETURNING job.id;
 
 -- name: release_strays
