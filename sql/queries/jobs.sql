@@ -153,8 +153,9 @@ VALUES (%(identifier)s, now())
 -- name: schedule_minute
 -- Graphile Worker's crontab rule for one item: whoever moves last_execution forward adds the job, nobody else does.
 -- `stuck` is a last_execution in the future at which the row was seen to stand still: a clock was wrong once, and
--- waiting for the time to come would silence the tick. Returns whether it was our move, whether the job is stored, and
--- what stood there before.
+-- waiting for the time to come would silence the tick. The job is due at once, also when our clock is ahead of the
+-- database's: the next tick, which takes its key, would always be stored before it was due. Returns whether it was our
+-- move, whether the job is stored, and what stood there before.
 WITH before AS (
   SELECT last_execution FROM graphile_worker._private_known_crontabs WHERE identifier = %(identifier)s
 ), moved AS (
@@ -167,8 +168,8 @@ WITH before AS (
   RETURNING identifier
 ), added AS (
   SELECT (graphile_worker.add_job(
-           moved.identifier, payload => %(payload)s::json, run_at => %(minute)s, max_attempts => 1,
-           job_key => %(key)s)).id
+           moved.identifier, payload => %(payload)s::json, run_at => least(%(minute)s::timestamptz, now()),
+           max_attempts => 1, job_key => %(key)s)).id
     FROM moved
 )
 SELECT (SELECT count(*) FROM moved), (SELECT count(id) FROM added), (SELECT last_execution FROM before);
