@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from dotenv import dotenv_values
 from slayq_tw import conninfo
 from slayq_tw.configcheck import DocumentCheck, HousekeepingConfig, QueueConfig
 from slayq_tw.configfile import read
+from slayq_tw.destinations import DestinationRules, origin_of, shown_origin
 from slayq_tw.errors import ConfigError
 from slayq_tw.weburl import check_web_url
 
@@ -35,6 +37,7 @@ class Config:
         timeout: seconds for a delivery, unless its queue has its own.
         grace: seconds for deliveries to end at a stop.
         housekeeping: what is cleaned up.
+        destinations: where deliveries may go.
     """
 
     queues: tuple[QueueConfig, ...]
@@ -46,6 +49,7 @@ class Config:
     timeout: float = DEFAULT_TIMEOUT
     grace: float = DEFAULT_GRACE
     housekeeping: HousekeepingConfig = field(default_factory=HousekeepingConfig)
+    destinations: DestinationRules = field(default_factory=DestinationRules)
 
 
 def load(path: str, environ: Mapping[str, str], cwd: str | None = None) -> Config:
@@ -63,6 +67,8 @@ def load(path: str, environ: Mapping[str, str], cwd: str | None = None) -> Confi
     faults: list[str] = []
     checked = _checked_file(folder / path, path, faults)
     settings = _checked_environment(environ, folder / ".env", faults)
+    if not faults and (fault := _origin_fault(checked["destinations"], settings["cron_url"])):
+        faults.append(f"SLAY_Q_CRON_URL: {fault}")
     if faults:
         report = "\n".join(faults)
         raise ConfigError(report.encode("utf-8", "backslashreplace").decode())
@@ -107,6 +113,23 @@ def _checked_environment(environ: Mapping[str, str], dotenv: Path, faults: list[
         "cron_url": cron_url,
         "listen_url": listen_url,
     }
+
+
+def _origin_fault(rules: DestinationRules, url: str) -> str | None:
+    """Why nothing could be delivered to a checked URL, as far as that is known before its host is resolved."""
+    origin = origin_of(url)
+    if fault := rules.origin_fault(origin):
+        return f"its origin {shown_origin(origin)} {fault}"
+    fault = rules.address_fault(origin.host) if _is_address(origin.host) else None
+    return fault and f"{origin.host} {fault}"
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _checked_file(path: Path, shown: str, faults: list[str]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from twisted.web.iweb import IResponse
 
 from slayq_tw.deadlines import Deadlines
 from slayq_tw.document import LateDocument
-from slayq_tw.errors import DeliveryError
+from slayq_tw.errors import DeliveryError, DestinationRefused
 from slayq_tw.http_errors import ExchangeError
 from slayq_tw.http_response import Response
 from slayq_tw.posting import Post
@@ -104,7 +104,8 @@ class WebhookSender:
 
         Returns:
             A Deferred. It fails with DeliveryError when there is no complete answer: the text names URL and cause;
-            with CancelledError when the caller cancelled.
+            with DestinationRefused, likewise, when nothing may be delivered there, or to where a redirect leads; with
+            CancelledError when the caller cancelled.
         """
         delivery = _Delivery(url, LateDocument(body, self._secret), timeout, self._following)
         self._deadlines.add(delivery, timeout)
@@ -201,6 +202,9 @@ class _Delivery:
 
     def _failed(self, failure: Failure) -> None:
         self._under_way = None
+        if failure.check(DestinationRefused):
+            self._end_with(DestinationRefused(f"POST {display_url(self._url)}: {failure.value}"))
+            return
         if failure.check(DeliveryError, *_TRANSPORT_ERRORS) is None:
             self._end_with(failure)  # a fault of ours
             return

@@ -17,6 +17,10 @@ class DeliveryError(SlayQError):
     """A request got no usable answer: refused, reset, timed out, or malformed. Worth another attempt."""
 
 
+class DestinationRefused(SlayQError):
+    """No delivery may go where this one would: the job fails for good, with this text as its `last_error`."""
+
+
 class DatabaseError(SlayQError):
     """Postgres answered with an error.
 

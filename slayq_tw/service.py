@@ -254,7 +254,7 @@ def build(
         service.migrated(await breaking_revision(database))
 
     slots = sum(queue.concurrency for queue in config.queues) + 1
-    agent = make_agent(reactor, slots)
+    agent = make_agent(reactor, slots, config.destinations)
     treq_post = through_treq(make_http_client(agent), reactor)
     sender = WebhookSender(direct(agent, treq_post), treq_post, reactor, config.secret)
     results = ResultWriter(store, reactor, wake, lambda: service.in_flight > 0)

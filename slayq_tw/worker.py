@@ -9,7 +9,7 @@ from twisted.python.failure import Failure as TwistedFailure
 
 from slayq_tw.configcheck import CRON_IDENTIFIER
 from slayq_tw.delivery import Answer, WebhookSender
-from slayq_tw.errors import DeliveryError, PayloadError
+from slayq_tw.errors import DeliveryError, DestinationRefused, PayloadError
 from slayq_tw.jobs import CRON_KEY, MAX_PAYLOAD, Failure, Job
 from slayq_tw.payload import parse_payload, request_body
 from slayq_tw.results import ResultWriter
@@ -93,8 +93,8 @@ class JobWorker:
                 queue=job.identifier,
             )
         else:
-            failure.trap(DeliveryError)
-            self._fail(job, str(failure.value))
+            refused = failure.trap(DeliveryError, DestinationRefused) is DestinationRefused
+            self._fail(job, str(failure.value), final=refused)
 
     def _settle(self, answer: Answer, job: Job) -> None:
         outcome = outcome_for(answer.status)

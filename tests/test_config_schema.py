@@ -21,9 +21,20 @@ SAMPLE = json.loads((ROOT / "slay-config.json").read_text("utf-8")) | {
     "grace": 8,
     "grant_execute_to": ["app"],
     "housekeeping": {"delete_failed_after": 30, "collect_queues": True, "collect_tasks": False},
+    "allow_private_networks": True,
+    "allowed_origins": ["https://app.example.com"],
 }
 
-FILE_KEYS = ["queues", "timeout", "grace", "grant_execute_to", "housekeeping", "$schema"]
+FILE_KEYS = [
+    "queues",
+    "timeout",
+    "grace",
+    "grant_execute_to",
+    "housekeeping",
+    "allow_private_networks",
+    "allowed_origins",
+    "$schema",
+]
 OTHER_KEYS = [
     "concurrency",
     "alias",

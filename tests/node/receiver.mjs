@@ -10,6 +10,7 @@
 //   /fail-once       500 for the first request of an event's data.n, then 200
 //   /slow/250        200 after so many milliseconds
 //   /hang            nothing, ever
+//   /redirect?URL    307 to that URL
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { createServer } from "node:http";
 
@@ -54,6 +55,10 @@ const server = createServer((request, response) => {
       if (!response.writableEnded) concurrent -= 1;
     });
     if (action === "hang") return;
+    if (action === "redirect") {
+      response.setHeader("Location", request.url.slice(request.url.indexOf("?") + 1));
+      return answer(307);
+    }
     if (action === "slow") return void setTimeout(answer, Number(argument), 200);
     if (action === "status") return answer(Number(argument));
     if (action === "fail-once") {
