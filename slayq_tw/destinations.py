@@ -167,7 +167,8 @@ def _local_nat64(address: IPv6Address) -> Iterator[IPv4Address | IPv6Address]:
         return
     places = ((6, 7, 9, 10), (7, 9, 10, 11), (9, 10, 11, 12), (12, 13, 14, 15))
     possible = [bytes(packed[place] for place in four) for four in places]
-    yield from [IPv4Address(four) for four in possible if four[0]] or [address]
+    meant: list[IPv4Address | IPv6Address] = [IPv4Address(four) for four in possible if four[0]]
+    yield from meant or [address]
 
 
 def _kind(address: IPv4Address | IPv6Address) -> Kind:
