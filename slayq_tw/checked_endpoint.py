@@ -56,7 +56,9 @@ class CheckedEndpoint:
         faults = [self._rules.address_fault(address) for address in found]
         allowed = [address for address, fault in zip(found, faults, strict=True) if fault is None]
         if not allowed:
-            by_name = "" if found[0] == self._host else f"the host {self._host} resolves to "
+            by_name = (
+                "" if ":" in self._host or found[0] == self._host else f"the host {self._host} resolves to "
+            )
             raise DestinationRefused(f"refused: {by_name}{found[0]}, which {faults[0]}")
         reactor = _Resolved(self._reactor, allowed)
         endpoint = HostnameEndpoint(reactor, "resolved.invalid", self._port, timeout=self._timeout)

@@ -77,6 +77,11 @@ class Claimer:
             self._busy = True
             self._clock.callLater(0, self._send)
 
+    @property
+    def lost_an_answer(self) -> bool:
+        """Whether jobs may carry our id that nobody here knows of."""
+        return bool(self._sweeps)
+
     def settled(self) -> "Deferred[None]":
         """Fires when no claim is under way."""
         settled: Deferred[None] = Deferred()

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slayq_tw.configfile import Table
-from slayq_tw.destinations import DestinationRules, bare_origin
-from slayq_tw.http_request import Origin
-from slayq_tw.weburl import display_url
+from slayq_tw.origincheck import checked_destinations, checked_origins
 
 MAX_TIMEOUT = 24 * 60 * 60
 """Seconds for a delivery, at most."""
@@ -37,6 +35,8 @@ _FILE_KEYS = (
     "housekeeping",
     "allow_private_networks",
     "allowed_origins",
+    "origin_secrets",
+    "standard_webhooks",
     "$schema",
 )
 _HOUSEKEEPING_KEYS = ("delete_failed_after", "collect_queues", "collect_tasks")
@@ -109,10 +109,11 @@ class DocumentCheck:
             checked["grant_execute_to"] = self._roles(document["grant_execute_to"])
         if "housekeeping" in document:
             checked["housekeeping"] = self._housekeeping(document["housekeeping"])
-        checked["destinations"] = DestinationRules(
-            self._flag(document, "allow_private_networks", "allow_private_networks", True),
-            self._origins(document["allowed_origins"]) if "allowed_origins" in document else None,
-        )
+        checked["destinations"] = checked_destinations(document, self._fault)
+        if "origin_secrets" in document:
+            checked["origin_secrets"] = checked_origins(document["origin_secrets"], self._fault)
+        if "standard_webhooks" in document:
+            checked["standard_webhooks"] = self._flag(document, "", "standard_webhooks", False)
         if not isinstance(document.get("$schema", ""), str):
             self._fault("$schema", f"must be a string, got {_shown(document['$schema'])}")
         return checked
@@ -199,34 +200,15 @@ class DocumentCheck:
             days = None
         return HousekeepingConfig(
             None if days is None else float(days),
-            self._flag(table, "collect_queues", "housekeeping.collect_queues", True),
-            self._flag(table, "collect_tasks", "housekeeping.collect_tasks", False),
+            self._flag(table, "housekeeping.", "collect_queues", True),
+            self._flag(table, "housekeeping.", "collect_tasks", False),
         )
 
-    def _origins(self, origins: object) -> frozenset[Origin]:
-        if not isinstance(origins, list) or not origins:
-            what = "an empty array" if origins == [] else _shown(origins)
-            self._fault("allowed_origins", f"must be an array of at least one origin, got {what}")
-            return frozenset()
-        places: dict[Origin, str] = {}
-        for number, text in enumerate(origins):
-            place = f"allowed_origins[{number}]"
-            try:
-                origin = bare_origin(text)
-            except ValueError as error:
-                shown = display_url(text) if isinstance(text, str) else text  # it may hold a password
-                self._fault(place, f"{error}, got {_shown(shown)}")
-                continue
-            if origin in places:
-                self._fault(place, f"origin {_shown(text)} stands already at {places[origin]}")
-            places.setdefault(origin, place)
-        return frozenset(places)
-
-    def _flag(self, table: Table, name: str, place: str, default: bool) -> bool:
+    def _flag(self, table: Table, place: str, name: str, default: bool) -> bool:
         value = table.get(name, default)
         if isinstance(value, bool):
             return value
-        self._fault(place, f"must be true or false, got {_shown(value)}")
+        self._fault(place + name, f"must be true or false, got {_shown(value)}")
         return default
 
     def _timeout(self, value: Any, place: str) -> float:

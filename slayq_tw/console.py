@@ -2,13 +2,14 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from slayq_tw import __version__, health
-from slayq_tw.errors import SlayQError
+from slayq_tw.errors import ConfigError, SlayQError
 from slayq_tw.logs import LEVELS
 
 serve_description = "The production daemon is `slay-q-server FILE`, or `twistd slayq`."
@@ -44,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_dev(commands)
     _add_send(commands)
+    _add_webhook_secret(commands)
     checking = commands.add_parser(
         "health", help="tell a working daemon from a hung one (exit status 0 or 1)"
     )
@@ -82,6 +84,20 @@ def _add_send(commands: Any) -> None:
     send.set_defaults(run=_send)
 
 
+def _add_webhook_secret(commands: Any) -> None:
+    showing = commands.add_parser(
+        "webhook-secret",
+        help="print the secret in the form that libraries for Standard Webhooks take",
+        description="Prints the secret that signs, as `whsec_` and the base64 of its UTF-8, from the configuration "
+        "that the daemon has. See `standard_webhooks` in the configuration file.",
+    )
+    showing.add_argument("--config", default="slay-config.json", metavar="FILE", help="(slay-config.json)")
+    showing.add_argument(
+        "--origin", metavar="URL", help="for a receiver there, if it has a secret of its own"
+    )
+    showing.set_defaults(run=_webhook_secret)
+
+
 def _add_folder(parser: argparse.ArgumentParser, meaning: str) -> None:
     parser.add_argument("--folder", type=Path, metavar="DIR", help=meaning)
 
@@ -100,6 +116,21 @@ def _dev(arguments: argparse.Namespace) -> int:
     return develop(arguments.folder, arguments.port, once=arguments.once, log_level=arguments.log_level)
 
 
+def _webhook_secret(arguments: argparse.Namespace) -> int:
+    from slayq_tw.config import load
+    from slayq_tw.standard_webhooks import shown_key
+    from slayq_tw.weburl import check_web_url, origin_of
+
+    config = load(arguments.config, os.environ)
+    keys = config.keys
+    if arguments.origin is not None:
+        if fault := check_web_url(arguments.origin):
+            raise ConfigError(f"--origin: {fault}")
+        keys = config.origin_keys.get(origin_of(arguments.origin), keys)
+    print(shown_key(keys.current))
+    return 0
+
+
 def _send(arguments: argparse.Namespace) -> int:
     from slayq_tw.dev.sending import send
 
@@ -112,6 +143,7 @@ def _send(arguments: argparse.Namespace) -> int:
             delay=arguments.delay,
             key=arguments.key,
             endpoint=arguments.endpoint,
+            warn=lambda line: print(f"slayq: {line}", file=sys.stderr),
         )
     )
     return 0

@@ -5,31 +5,20 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin
 
-from OpenSSL.SSL import Error as OpenSSLError
-from service_identity import VerificationError
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import (
-    ConnectError,
-    ConnectingCancelledError,
-    ConnectionClosed,
-    DNSLookupError,
-    UnsupportedAddressFamily,
-)
+from twisted.internet.error import ConnectingCancelledError, ConnectionClosed
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import (
-    RequestGenerationFailed,
-    ResponseDone,
-    ResponseFailed,
-)
+from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
 from twisted.web.iweb import IResponse
 
 from slayq_tw.deadlines import Deadlines
 from slayq_tw.document import LateDocument
-from slayq_tw.errors import DeliveryError, DestinationRefused
-from slayq_tw.http_errors import ExchangeError
+from slayq_tw.errors import DeliveryError, DestinationRefused, NoAnswer
+from slayq_tw.http_failures import NO_CONNECTION, TRANSPORT_ERRORS, described, innermost
 from slayq_tw.http_response import Response
+from slayq_tw.keyring import Keyring
 from slayq_tw.posting import Post
 from slayq_tw.retry import Outcome, outcome_for
 from slayq_tw.weburl import check_web_url, display_url
@@ -39,22 +28,6 @@ MAX_ANSWER = 1024 * 1024
 """Bytes of an answer's body that are read before its connection is closed."""
 EXCERPT = 300
 """Bytes of an answer's body that are kept for `last_error`."""
-
-_TRANSPORT_ERRORS = (
-    CancelledError,
-    ConnectError,
-    ConnectingCancelledError,
-    ConnectionClosed,
-    DNSLookupError,
-    ExchangeError,
-    OpenSSLError,
-    RequestGenerationFailed,
-    ResponseFailed,
-    UnsupportedAddressFamily,
-    ValueError,  # a host name that Twisted refuses
-    VerificationError,
-)
-"""What Twisted and TLS raise for a request that gets no answer."""
 
 
 @dataclass(slots=True)
@@ -85,37 +58,36 @@ class WebhookSender:
         first: posts a delivery's first request.
         following: posts to where a receiver redirects.
         clock: IReactorTime, for the time-outs.
-        secret: key of the signature.
+        keyring: who signs for whom.
     """
 
-    def __init__(self, first: Post, following: Post, clock: Any, secret: bytes) -> None:
+    def __init__(self, first: Post, following: Post, clock: Any, keyring: Keyring) -> None:
         self._first = first
         self._following = following
-        self._secret = secret
+        self._keyring = keyring
         self._deadlines: Deadlines[_Delivery] = Deadlines(clock, _Delivery.give_up)
 
-    def send(self, url: str, body: Callable[[], bytes], timeout: float) -> "Deferred[Answer]":
-        """Post once, following 307 and 308.
+    def send(
+        self, url: str, body: Callable[[], bytes], timeout: float, webhook_id: str
+    ) -> "Deferred[Answer]":
+        """Post once, following 307 and 308 to where the same secret signs.
 
         Args:
             url: absolute http or https URL, checked.
             body: makes the document; called when the request is written, because it carries the time.
             timeout: seconds for everything, redirects and the answer's body included.
+            webhook_id: the same for each attempt.
 
         Returns:
             A Deferred. It fails with DeliveryError when there is no complete answer: the text names URL and cause;
-            with DestinationRefused, likewise, when nothing may be delivered there, or to where a redirect leads; with
-            CancelledError when the caller cancelled.
+            with NoAnswer, which is one, when nothing has come back at all; with DestinationRefused when nothing may be
+            delivered there, or where a redirect leads; with CancelledError when the caller cancelled.
         """
-        delivery = _Delivery(url, LateDocument(body, self._secret), timeout, self._following)
+        document = LateDocument(body, self._keyring, url, webhook_id)
+        delivery = _Delivery(url, document, timeout, self._following, self._deadlines)
         self._deadlines.add(delivery, timeout)
-        delivery.over.addBoth(self._over, delivery, timeout)
         delivery.post(self._first)
         return delivery.over
-
-    def _over(self, result: Any, delivery: "_Delivery", timeout: float) -> Any:
-        self._deadlines.discard(delivery, timeout)
-        return result
 
 
 class _Delivery:
@@ -125,27 +97,47 @@ class _Delivery:
 
     Args:
         url, document, timeout, following: see `WebhookSender`.
+        deadlines: where it waits for its time-out, until it is over.
 
     Attributes:
         over: fires with the answer.
     """
 
-    __slots__ = ("_document", "_following", "_redirects", "_timeout", "_under_way", "_url", "over")
+    __slots__ = (
+        "_deadlines",
+        "_document",
+        "_following",
+        "_reached",
+        "_redirects",
+        "_timeout",
+        "_under_way",
+        "_url",
+        "over",
+    )
 
-    def __init__(self, url: str, document: LateDocument, timeout: float, following: Post) -> None:
+    def __init__(
+        self,
+        url: str,
+        document: LateDocument,
+        timeout: float,
+        following: Post,
+        deadlines: "Deadlines[_Delivery]",
+    ) -> None:
         self.over: Deferred[Answer] = Deferred(self._cancelled)
         self._url = url
         self._document = document
         self._timeout = timeout
         self._following = following
+        self._deadlines = deadlines
         self._redirects = 0
+        self._reached = False  # whether an answer's head has come
         self._under_way: Deferred[Any] | None = None
 
     def post(self, post: Post) -> None:
         """Send the request, and go on as it is answered."""
         try:
             posting = post(self._url, self._document)
-        except _TRANSPORT_ERRORS:
+        except TRANSPORT_ERRORS:
             self._failed(Failure())
             return
         self._under_way = posting
@@ -153,10 +145,12 @@ class _Delivery:
 
     def give_up(self) -> None:
         """The time is up."""
-        self._end_with(DeliveryError(f"POST {display_url(self._url)}: no answer within {self._timeout:g} s"))
+        text = f"POST {display_url(self._url)}: no answer within {self._timeout:g} s"
+        self._end_with(DeliveryError(text) if self._reached else NoAnswer(text, connected=True))
         self._cut()
 
     def _cancelled(self, _: object) -> None:
+        self._deadlines.discard(self, self._timeout)
         self._cut()
 
     def _cut(self) -> None:
@@ -164,6 +158,7 @@ class _Delivery:
             self._under_way.cancel()
 
     def _head_came(self, response: IResponse) -> None:
+        self._reached = True
         body = response.whole() if isinstance(response, Response) else None
         if body is not None and len(body) <= MAX_ANSWER:
             self._answered(body[:EXCERPT], response)
@@ -179,13 +174,14 @@ class _Delivery:
             status=response.code,
             reason=response.phrase.decode("ascii", "replace"),
             excerpt=" ".join(body.decode("utf-8", "replace").split()),
-            location=_field(response, "location"),
-            retry_after=_field(response, "retry-after"),
+            location=_field(response, b"location"),
+            retry_after=_field(response, b"retry-after"),
             url=display_url(self._url),
         )
         if answer.location is not None and outcome_for(answer.status) is Outcome.REDIRECT:
             self._redirected(answer, answer.location)
         elif not self.over.called:
+            self._deadlines.discard(self, self._timeout)
             self.over.callback(answer)
 
     def _redirected(self, answer: Answer, location: str) -> None:
@@ -196,6 +192,10 @@ class _Delivery:
         if fault := check_web_url(target):
             self._end_with(DeliveryError(f"POST {answer.url}: {answer.status} to a URL that {fault}"))
             return
+        if not self._document.may_go_to(target):
+            where = f"{display_url(target)}, which has another secret"
+            self._end_with(DeliveryError(f"POST {answer.url}: {answer.status} to {where}"))
+            return
         self._redirects += 1
         self._url = target
         self.post(self._following)
@@ -205,17 +205,22 @@ class _Delivery:
         if failure.check(DestinationRefused):
             self._end_with(DestinationRefused(f"POST {display_url(self._url)}: {failure.value}"))
             return
-        if failure.check(DeliveryError, *_TRANSPORT_ERRORS) is None:
+        if failure.check(DeliveryError, *TRANSPORT_ERRORS) is None:
             self._end_with(failure)  # a fault of ours
             return
-        cause = _innermost(failure.value)
+        cause = innermost(failure.value)
         if isinstance(cause, CancelledError | ConnectingCancelledError):
             self._end_with(CancelledError())
+            return
+        text = f"POST {display_url(self._url)}: {described(cause)}"
+        if not self._reached and isinstance(cause, (*NO_CONNECTION, ConnectionClosed)):
+            self._end_with(NoAnswer(text, connected=isinstance(cause, ConnectionClosed)))
         else:
-            self._end_with(DeliveryError(f"POST {display_url(self._url)}: {_described(cause)}"))
+            self._end_with(DeliveryError(text))
 
     def _end_with(self, failure: Failure | BaseException) -> None:
         if not self.over.called:
+            self._deadlines.discard(self, self._timeout)
             self.over.errback(failure)
 
 
@@ -244,35 +249,17 @@ class _AnswerBody(Protocol):
         if reason.check(ResponseDone, PotentialDataLoss):
             self._end()
         elif not self.over.called:
-            self.over.errback(DeliveryError(f"the answer broke off: {_described(reason.value)}"))
+            self.over.errback(DeliveryError(f"the answer broke off: {described(reason.value)}"))
 
     def _end(self) -> None:
         if not self.over.called:
             self.over.callback(self._kept)
 
 
-def _field(response: IResponse, name: str) -> str | None:
+def _field(response: IResponse, name: bytes) -> str | None:
     """The first value of a header field."""
     if isinstance(response, Response):
-        value = response.field(name.encode("ascii"))
+        value = response.field(name)
         return None if value is None else value.decode("utf-8", "replace")
     values = response.headers.getRawHeaders(name)
-    return values[0] if values else None
-
-
-def _innermost(error: Any) -> BaseException:
-    """What went wrong beneath: Twisted wraps the reasons of a failed request in a list."""
-    while reasons := getattr(error, "reasons", None):
-        error = reasons[0].value
-    innermost: BaseException = error
-    return innermost
-
-
-def _described(cause: BaseException | None) -> str:
-    """A cause in one line."""
-    if isinstance(cause, DNSLookupError):
-        return "the host name has no address"
-    text = " ".join(str(cause).split()).rstrip(".")
-    if isinstance(cause, ConnectError | ConnectionClosed | DeliveryError | ExchangeError):
-        return text or type(cause).__name__
-    return f"{type(cause).__name__}: {text}" if text else type(cause).__name__
+    return values[0].decode("utf-8", "replace") if values else None

@@ -6,14 +6,12 @@ connect to it. Addresses are judged as they were resolved, right before they are
 the URL's host is spelled like does not matter.
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
-from slayq_tw.http_request import Origin
-from slayq_tw.weburl import encoded
+from slayq_tw.weburl import Origin, origin_of, shown_origin
 
 
 class Kind(Enum):
@@ -52,7 +50,6 @@ _RESERVED = tuple(map(ip_network, ("192.0.0.0/24", "192.88.99.0/24")))
 """Addresses of protocols, beside those that `ipaddress` calls reserved."""
 _THIS_NETWORK = ip_network("0.0.0.0/8")
 
-_BARE_ORIGIN = re.compile(r"https?://[^/?#@]+/?\Z", re.IGNORECASE)
 
 _IPV4_COMPATIBLE = ip_network("::/96")
 _NAT64 = ip_network("64:ff9b::/96")
@@ -65,7 +62,7 @@ class DestinationRules:
 
     Attributes:
         allow_private_networks: whether private and loopback addresses may be posted to.
-        allowed_origins: in normal form, see `origin_of`; None for any.
+        allowed_origins: None for any.
     """
 
     allow_private_networks: bool = True
@@ -87,9 +84,22 @@ class DestinationRules:
 
     def origin_fault(self, origin: Origin) -> str | None:
         """Likewise for an origin, whatever its address."""
-        if self.allowed_origins is None or _normal(origin) in self.allowed_origins:
+        if self.allowed_origins is None or origin in self.allowed_origins:
             return None
         return "is not among allowed_origins"
+
+    def url_fault(self, url: str) -> str | None:
+        """Why nothing can be delivered to a checked URL, as far as that is known before its host is resolved."""
+        origin = origin_of(url)
+        if fault := self.origin_fault(origin):
+            return f"its origin {shown_origin(origin)} {fault}"
+        host = origin[1]
+        try:
+            ip_address(host)
+        except ValueError:
+            return None
+        fault = self.address_fault(host)
+        return fault and f"{host} {fault}"
 
 
 NO_FURTHER_RULES = DestinationRules()
@@ -102,39 +112,6 @@ def kind_of(address: str) -> Kind:
         ValueError: it is no address.
     """
     return max(map(_kind, _meant(ip_address(address))), key=_SEVERITY.__getitem__)
-
-
-def origin_of(url: str) -> Origin:
-    """The origin of a URL in its normal form: by it, origins can be compared.
-
-    Raises:
-        ValueError: see `weburl.check_web_url`.
-    """
-    wire = encoded(url)
-    return _normal(Origin(wire.scheme, wire.host, wire.port or 0))
-
-
-def bare_origin(text: object) -> Origin:
-    """An origin as an operator writes it: a URL that has nothing else in it.
-
-    Raises:
-        ValueError: it is none; the text is the end of a sentence.
-    """
-    if not isinstance(text, str) or not _BARE_ORIGIN.match(text):
-        raise ValueError('must be an origin like "https://app.example.com", without path, query or user name')
-    return origin_of(text)
-
-
-def shown_origin(origin: Origin) -> str:
-    """An origin as one writes it."""
-    host = f"[{origin.host}]" if ":" in origin.host else origin.host
-    port = "" if origin.port == {"http": 80, "https": 443}.get(origin.scheme) else f":{origin.port}"
-    return f"{origin.scheme}://{host}{port}"
-
-
-def _normal(origin: Origin) -> Origin:
-    """The same origin; an IPv6 address in the one spelling that `ipaddress` gives it."""
-    return origin._replace(host=str(ip_address(origin.host))) if ":" in origin.host else origin
 
 
 def _meant(address: IPv4Address | IPv6Address) -> Iterator[IPv4Address | IPv6Address]:

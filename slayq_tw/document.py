@@ -13,11 +13,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
-from slayq_tw.signing import sign
-
-SIGNATURE = b"X-SlayQ-Signature"
-Fields = Sequence[tuple[bytes, bytes]]
-"""Header fields: names and values."""
+from slayq_tw.keyring import Fields, Keyring
 
 
 @implementer(IBodyProducer)
@@ -26,12 +22,16 @@ class LateDocument:
 
     Args:
         make: makes the bytes.
-        secret: key of the signature.
+        keyring: has who signs them.
+        url: where they go first, checked.
+        webhook_id: names what they are about, whatever attempt this is.
     """
 
-    def __init__(self, make: Callable[[], bytes], secret: bytes) -> None:
+    def __init__(self, make: Callable[[], bytes], keyring: Keyring, url: str, webhook_id: str) -> None:
         self._make = make
-        self._secret = secret
+        self._keyring = keyring
+        self._signer = keyring.signer(url)
+        self._webhook_id = webhook_id
 
     @cached_property
     def body(self) -> bytes:
@@ -40,8 +40,16 @@ class LateDocument:
 
     @property
     def fields(self) -> Fields:
-        """The header fields that belong to these bytes: their signature."""
-        return ((SIGNATURE, sign(self.body, self._secret).encode("ascii")),)
+        """The header fields that belong to these bytes: their signatures."""
+        return self._signer.fields(self.body, self._webhook_id)
+
+    def may_go_to(self, url: str) -> bool:
+        """Whether a redirect to a checked URL may be followed: only if the same secrets sign there.
+
+        The signature that was sent would be a gift to another receiver. A new one would let this receiver pass its
+        events on to the other in our name.
+        """
+        return self._keyring.signer(url) is self._signer
 
     @property
     def length(self) -> int:

@@ -62,8 +62,11 @@ class EmbeddedPostgres:
         self._account = _account()
         self._server: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> str:
+    def start(self, port: int | None = None) -> str:
         """Start the server, and make its folder and its data first unless they are there.
+
+        Args:
+            port: None is any that is free.
 
         Returns:
             The URL of its database, password included.
@@ -78,9 +81,9 @@ class EmbeddedPostgres:
         if not (self._data / "PG_VERSION").exists():
             self._initialise(binaries)
         for _ in range(_PORT_TRIES):
-            port = _free_port()
-            if self._launch(binaries, port):
-                return self._url(port)
+            chosen = port or _free_port()
+            if self._launch(binaries, chosen):
+                return self._url(chosen)
         raise self._no_start()
 
     def stop(self) -> None:

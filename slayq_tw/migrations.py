@@ -68,6 +68,7 @@ async def migrate(database: Database, clock: Any, *, upgrade_old: bool = False) 
 
         if await _step(database, name, apply):
             applied.append(name)
+    await _check_row_security(database)
     await _warn_of_unknown(database)
     if applied:
         _log.info("{event}: {applied}", event="migrated", applied=", ".join(applied))
@@ -203,6 +204,17 @@ async def _apply(cursor: Cursor, name: str, migration: Migration) -> bool:
     await cursor.execute(migration.sql)
     await cursor.execute(_sql("record_migration"), {"name": name})
     return True
+
+
+async def _check_row_security(database: Database) -> None:
+    """A role that may use the tables and does not own them would be told that they are empty, without an error."""
+    ((hidden,),) = await database.query(_sql("rows_hidden"))
+    if hidden:
+        ((_, role, _),) = await database.query(_sql("server"))
+        raise MigrationError(
+            f"row level security hides the jobs from role {role!r}; let it own the schema graphile_worker and its "
+            "tables, or give it BYPASSRLS"
+        )
 
 
 async def _warn_of_unknown(database: Database) -> None:

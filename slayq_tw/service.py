@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from slayq_tw import conninfo
+from slayq_tw.circuit import Circuits
 from slayq_tw.claims import Claimer
 from slayq_tw.config import Config
 from slayq_tw.configcheck import CRON_IDENTIFIER
@@ -19,13 +20,16 @@ from slayq_tw.delivery import WebhookSender
 from slayq_tw.errors import DatabaseError, SchemaTooNew
 from slayq_tw.grants import apply_grants
 from slayq_tw.graphile import REVISION
+from slayq_tw.heartbeat import Heartbeat
 from slayq_tw.housekeeping import Housekeeping, HousekeepingService
 from slayq_tw.jobs import JobStore
+from slayq_tw.keyring import Keyring, warn_of_samples
 from slayq_tw.listener import Listener
 from slayq_tw.migrations import breaking_revision, migrate
 from slayq_tw.pace import Pace
 from slayq_tw.poller import QueuePoller
 from slayq_tw.posting import direct, through_treq
+from slayq_tw.recall import Recall
 from slayq_tw.results import ResultWriter
 from slayq_tw.watch import UnservedWatch
 from slayq_tw.webclient import make_agent, make_http_client
@@ -39,8 +43,6 @@ FLUSH_TIMEOUT = 1.5
 """Seconds at stop for the last results; with the default grace this fits into Docker's 10."""
 MEMORY_MARGIN = 60.0
 """Seconds that fired events are remembered beyond the longest delivery."""
-SAMPLE_SECRET = b'G,4DgB$.?>X]"w}w1745Xq2nKoM4BG74'
-"""The secret that upstream's documentation prints, and that is therefore none."""
 
 
 class SlayQService(MultiService):
@@ -50,6 +52,7 @@ class SlayQService(MultiService):
         database: opened first, closed last.
         prepare: brings the schema up to date.
         listener: announces jobs and schema changes.
+        heartbeat: begins before anything is claimed, ends when nothing is held.
         pollers: one for each queue, and the cron tick's.
         others: further services that need the schema.
         results: flushed at stop.
@@ -67,6 +70,7 @@ class SlayQService(MultiService):
         database: Database,
         prepare: Callable[[], Awaitable[None]],
         listener: Listener,
+        heartbeat: Heartbeat,
         pollers: Sequence[QueuePoller],
         others: Sequence[Any],
         results: ResultWriter,
@@ -78,6 +82,7 @@ class SlayQService(MultiService):
         self.database = database
         self._prepare = prepare
         self._listener = listener
+        self._heartbeat = heartbeat
         self._pollers = pollers
         self._others = others
         self._results = results
@@ -109,6 +114,8 @@ class SlayQService(MultiService):
         await self.database.open()
         await self._prepare()
         await self._listener.open()
+        await self._heartbeat.enter()
+        self._heartbeat.startService()
         if not self.running:
             return
         for child in (*self._pollers, *self._others):
@@ -195,6 +202,7 @@ class SlayQService(MultiService):
         if end_of_grace.active():
             end_of_grace.cancel()
         await self._results.flush(FLUSH_TIMEOUT)
+        await self._heartbeat.stopService()
         await self.database.close()
         for child in list(self):
             child.disownServiceParent()  # so that a next start begins anew
@@ -227,11 +235,7 @@ def build(
         warnings = [*warnings, *more]
     for warning in warnings:
         log.warn("{event}: {warning}", event="database_url", warning=warning)
-    if config.secret == SAMPLE_SECRET:
-        log.warn(
-            "{event}: SLAY_Q_SECRET is the sample from the documentation; everybody knows it, choose another",
-            event="sample_secret",
-        )
+    warn_of_samples((config.keys, *config.origin_keys.values()))
     database = Database(parameters, reactor, display=conninfo.display(parameters))
     timeouts = {name: queue.timeout or config.timeout for queue in config.queues for name in queue.names}
     timeouts[CRON_IDENTIFIER] = config.timeout
@@ -256,9 +260,11 @@ def build(
     slots = sum(queue.concurrency for queue in config.queues) + 1
     agent = make_agent(reactor, slots, config.destinations)
     treq_post = through_treq(make_http_client(agent), reactor)
-    sender = WebhookSender(direct(agent, treq_post), treq_post, reactor, config.secret)
-    results = ResultWriter(store, reactor, wake, lambda: service.in_flight > 0)
-    worker = JobWorker(sender, results, timeouts, now, verbose=verbose)
+    keyring = Keyring(config.keys, config.origin_keys, now if config.standard_webhooks else None)
+    sender = WebhookSender(direct(agent, treq_post), treq_post, reactor, keyring)
+    results = ResultWriter(store, reactor, wake, lambda: store.held > results.pending)
+    recall = Recall(store.recall, wake, reactor)
+    worker = JobWorker(sender, results, timeouts, Circuits(reactor, recall.waiting), now, verbose=verbose)
     claimer = Claimer(store, reactor)
     pace = Pace(lambda: listener.hears, wake, reactor)
     work = pace.following(worker.work)
@@ -269,6 +275,7 @@ def build(
     ]
     others = [
         pace,
+        recall,
         CronService(config.cron_url, store.schedule_tick, reactor, now),
         UnservedWatch(store.unserved, reactor),
         HousekeepingService(Housekeeping(database, timeouts), config.housekeeping, reactor),
@@ -282,5 +289,10 @@ def build(
         while_silent=look_at_schema,
         display=conninfo.display(listen_parameters),
     )
-    service = SlayQService(database, prepare, listener, pollers, others, results, config.grace, reactor)
+    heartbeat = Heartbeat(
+        database, store.worker, reactor, lambda: store.held > 0 or claimer.lost_an_answer, recovered=wake
+    )
+    service = SlayQService(
+        database, prepare, listener, heartbeat, pollers, others, results, config.grace, reactor
+    )
     return service

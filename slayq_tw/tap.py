@@ -34,7 +34,8 @@ class Options(usage.Options):
     synopsis = "[options]"
     longdesc = (
         "Needs SLAY_Q_DATABASE_URL, SLAY_Q_SECRET and SLAY_Q_CRON_URL, from the environment or from ./.env; "
-        "behind a transaction pooler, SLAY_Q_LISTEN_URL may name a direct connection."
+        "behind a transaction pooler, SLAY_Q_LISTEN_URL may name a direct connection. Each may be given as a file: "
+        "SLAY_Q_SECRET_FILE=PATH. SLAY_Q_SECRET_PREVIOUS is the old secret while it changes."
     )
     optParameters = [
         ["config", "c", "slay-config.json", "Configuration file, JSON or YAML."],

@@ -2,6 +2,8 @@
 
 import re
 from functools import lru_cache
+from ipaddress import IPv6Address
+from typing import Any, TypeAlias
 from urllib.parse import unquote
 
 import idna
@@ -10,6 +12,10 @@ from hyperlink import EncodedURL
 MAX_DISPLAY = 200
 """Characters of a URL that are shown in logs and errors, at most."""
 
+Origin: TypeAlias = tuple[str, str, int]
+"""Scheme, host in ASCII and lower case, port."""
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 _FORBIDDEN = re.compile("[\x00-\x20\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _ASCII_HOST = re.compile(r"(?=.{1,254}\Z)(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?\Z")
 _AUTHORITY = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:)?(?://)?([^/?#]*)([^?#]*)", re.DOTALL)
@@ -60,6 +66,20 @@ def encoded(url: str) -> EncodedURL:
     return _WireURL(uri.scheme.lower(), host, uri.path, uri.query, "", uri.port, uri.rooted)
 
 
+def origin_of(url: str) -> Origin:
+    """Scheme, host and port of a URL that passed `check_web_url`."""
+    wire = encoded(url)
+    port: Any = wire.port  # never None: both schemes have one by default
+    return wire.scheme, wire.host, port
+
+
+def shown_origin(origin: Origin) -> str:
+    """An origin as one writes it."""
+    scheme, host, port = origin
+    name = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{name}" if port == _DEFAULT_PORTS.get(scheme) else f"{scheme}://{name}:{port}"
+
+
 def credentials(url: str) -> tuple[str, str] | None:
     """User name and password of a URL that passed `check_web_url`, as HTTP's basic authentication wants them."""
     userinfo: str = EncodedURL.from_text(url).userinfo
@@ -69,6 +89,7 @@ def credentials(url: str) -> tuple[str, str] | None:
     return unquote(user), unquote(password)
 
 
+@lru_cache(maxsize=1024)
 def display_url(url: str) -> str:
     """A URL for logs and errors: without credentials, query and fragment, on one line, bounded. Takes any text."""
     found = _AUTHORITY.match(url)
@@ -85,7 +106,7 @@ def display_url(url: str) -> str:
 def _host(host: str) -> str:
     """A host as it stands on the wire. IP addresses were checked by the URL's parser."""
     if ":" in host:
-        return host
+        return str(IPv6Address(host))  # in one of its many spellings, so that origins can be compared
     if not host.isascii():
         try:
             host = idna.encode(host, uts46=True).decode("ascii")

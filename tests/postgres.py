@@ -56,13 +56,18 @@ def _server() -> str:
 def _migrated_template() -> str:
     name = _new_database("template0")
     atexit.register(_drop, name)  # before the server stops: what is registered last runs first
-    database = BlockingDatabase(_url(name))
+    bring_up_to_date(_url(name))
+    return name
+
+
+def bring_up_to_date(url: str) -> None:
+    """Do what a daemon's start does to the schemas of a database."""
+    database = BlockingDatabase(url)
     try:
         finish(migrate(database, Clock()))  # type: ignore[arg-type]  # it has the methods that are used
         finish(apply_grants(database, ()))
     finally:
         database.close()
-    return name
 
 
 def _new_database(template: str) -> str:

@@ -1,6 +1,7 @@
 """The configuration file and the environment."""
 
 import json
+from ipaddress import IPv6Address
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -9,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from slayq_tw.config import Config, QueueConfig, load
 from slayq_tw.destinations import DestinationRules
 from slayq_tw.errors import ConfigError
-from slayq_tw.http_request import Origin
+from slayq_tw.keyring import Keys
 
 ROOT = Path(__file__).parent.parent
 SAMPLE_SECRET = 'G,4DgB$.?>X]"w}w1745Xq2nKoM4BG74'
@@ -73,7 +74,7 @@ class SoundTests(ConfigTestCase):
         self.assertEqual((config.timeout, config.grace, config.grant_execute_to), (300.0, 8.0, ()))
         self.assertEqual(config.queues, (QueueConfig("mail", 4, (), None),))
         self.assertEqual(config.database_url, ENVIRONMENT["SLAY_Q_DATABASE_URL"])
-        self.assertEqual(config.secret, SAMPLE_SECRET.encode())
+        self.assertEqual(config.keys.current, SAMPLE_SECRET.encode())
         self.assertEqual(config.cron_url, ENVIRONMENT["SLAY_Q_CRON_URL"])
 
     def test_everything(self) -> None:
@@ -113,9 +114,9 @@ class SoundTests(ConfigTestCase):
                 False,
                 frozenset(
                     {
-                        Origin("http", "app.test", 3000),
-                        Origin("https", "xn--bcher-kva.example", 443),
-                        Origin("http", "::1", 80),
+                        ("http", "app.test", 3000),
+                        ("https", "xn--bcher-kva.example", 443),
+                        ("http", "::1", 80),
                     }
                 ),
             ),
@@ -290,22 +291,19 @@ class DocumentFaultTests(ConfigTestCase):
     def test_destinations(self) -> None:
         """Origins are bare ones, once each however they are written; a password in one is not shown."""
         for document, fault in (
-            ({"allow_private_networks": 0}, "allow_private_networks: must be true or false, got 0"),
-            (
-                {"allowed_origins": []},
-                "allowed_origins: must be an array of at least one origin, got an empty",
-            ),
+            ({"allow_private_networks": 0}, "allow_private_networks: must be true or false"),
+            ({"allowed_origins": []}, "allowed_origins: must be an array of at least one origin"),
             ({"allowed_origins": "http://a"}, "allowed_origins: must be an array of at least one"),
-            ({"allowed_origins": ["app.test"]}, "allowed_origins[0]: must be an origin like"),
-            ({"allowed_origins": ["http://a/x"]}, "allowed_origins[0]: must be an origin like"),
-            ({"allowed_origins": ["http://a?x"]}, "allowed_origins[0]: must be an origin like"),
-            ({"allowed_origins": ["http://a", 7]}, "allowed_origins[1]: must be an origin like"),
-            ({"allowed_origins": ["http://u:tell-tale@a"]}, "allowed_origins[0]: must be an origin like"),
+            ({"allowed_origins": ["app.test"]}, "allowed_origins[0]: must be an origin"),
+            ({"allowed_origins": ["http://a/x"]}, "allowed_origins[0]: must be an origin"),
+            ({"allowed_origins": ["http://a?x"]}, "allowed_origins[0]: must be an origin"),
+            ({"allowed_origins": ["http://a", 7]}, "allowed_origins[1]: must be an origin"),
+            ({"allowed_origins": ["http://u:tell-tale@a"]}, "allowed_origins[0]: must be an origin"),
             ({"allowed_origins": ["http://a:0"]}, "allowed_origins[0]: has a port outside"),
             ({"allowed_origins": ["http://a b"]}, "allowed_origins[0]: contains a space"),
             (
                 {"allowed_origins": ["http://a", "HTTP://A:80/"]},
-                'allowed_origins[1]: origin "HTTP://A:80/" stands already at allowed_origins[0]',
+                "allowed_origins[1]: is the same origin as allowed_origins[0]",
             ),
         ):
             (line,) = self.faults(MINIMAL | document)
@@ -326,7 +324,7 @@ class DocumentFaultTests(ConfigTestCase):
         )
         self.assertEqual(
             fault("http://[::ffff:a9fe:a9fe]/"),
-            "SLAY_Q_CRON_URL: ::ffff:a9fe:a9fe is the address of a cloud's metadata service, to which nothing is"
+            f"SLAY_Q_CRON_URL: {IPv6Address('::ffff:a9fe:a9fe')} is the address of a cloud's metadata service, to which nothing is"
             " delivered",
         )
         self.assertIn("allow_private_networks", fault("http://127.0.0.1/", allow_private_networks=False))
@@ -383,7 +381,7 @@ class DocumentFaultTests(ConfigTestCase):
     def test_values_are_cut(self) -> None:
         """A report quotes no long value, and can be printed whatever it quotes."""
         for fault in self.faults({"queues": {"a": {"concurrency": "\ud800" + "x" * 1000}}, "y" * 1000: 1}):
-            self.assertLess(len(fault), 250)
+            self.assertLess(len(fault), 350)
             fault.encode()
 
 
@@ -413,7 +411,7 @@ class EnvironmentTests(ConfigTestCase):
             ".env",
         )
         config = self.loaded({"SLAY_Q_DATABASE_URL": "postgres://db.test/"})
-        self.assertEqual(config.secret, SAMPLE_SECRET.encode())
+        self.assertEqual(config.keys.current, SAMPLE_SECRET.encode())
         self.assertEqual(config.database_url, "postgres://db.test/")
         self.assertEqual(config.cron_url, "http://app.test/${SLAY_Q_SECRET}")
 
@@ -421,7 +419,7 @@ class EnvironmentTests(ConfigTestCase):
         """The published secret, written without quotes, is itself."""
         self.write(f"SLAY_Q_SECRET={SAMPLE_SECRET}\nSLAY_Q_CRON_URL\n", ".env")
         environ = {name: ENVIRONMENT[name] for name in ("SLAY_Q_DATABASE_URL", "SLAY_Q_CRON_URL")}
-        self.assertEqual(self.loaded(environ).secret, SAMPLE_SECRET.encode())
+        self.assertEqual(self.loaded(environ).keys.current, SAMPLE_SECRET.encode())
 
     def test_unreadable_dotenv(self) -> None:
         """A `.env` in another encoding is a fault."""
@@ -450,7 +448,157 @@ class EnvironmentTests(ConfigTestCase):
         for environment in (ENVIRONMENT, ENVIRONMENT | {"SLAY_Q_LISTEN_URL": ""}):
             self.assertIsNone(self.loaded(environment).listen_url)
 
+    def test_files(self) -> None:
+        """Each may be the name of a file instead; what is wrong in it is reported like any other value."""
+        (self.folder / "secrets").mkdir()
+        values = {
+            **ENVIRONMENT,
+            "SLAY_Q_LISTEN_URL": "postgres://direct.test/app",
+            "SLAY_Q_SECRET_PREVIOUS": "old",
+        }
+        for name, value in values.items():
+            self.write(f"{value}\n", f"secrets/{name}")
+        config = self.loaded({f"{name}_FILE": f"secrets/{name}" for name in values})
+        self.assertEqual(config, self.loaded(values))
+        self.assertEqual(config.keys.secrets, (SAMPLE_SECRET.encode(), b"old"))
+        self.write("mysql://x", "secrets/SLAY_Q_DATABASE_URL")
+        faults = str(
+            self.assertRaises(
+                ConfigError,
+                self.loaded,
+                {
+                    "SLAY_Q_DATABASE_URL_FILE": "secrets/SLAY_Q_DATABASE_URL",
+                    "SLAY_Q_SECRET_FILE": "secrets/nowhere",
+                    "SLAY_Q_CRON_URL": "http://app.test/",
+                    "SLAY_Q_CRON_URL_FILE": "secrets/SLAY_Q_CRON_URL",
+                },
+            )
+        ).split("\n")
+        for fault, start in zip(
+            faults,
+            [
+                "SLAY_Q_SECRET_FILE: secrets/nowhere cannot be read: No such file",
+                "SLAY_Q_CRON_URL: SLAY_Q_CRON_URL_FILE is set as well",
+                "SLAY_Q_DATABASE_URL: is neither",
+            ],
+            strict=True,
+        ):
+            self.assertTrue(fault.startswith(start), fault)
+
+    def test_previous_secret(self) -> None:
+        """Optional, and not shown; empty is none."""
+        config = self.loaded(ENVIRONMENT | {"SLAY_Q_SECRET_PREVIOUS": "tell-tale"})
+        self.assertEqual(config.keys.previous, b"tell-tale")
+        self.assertNotIn("tell-tale", repr(config))
+        for environment in (ENVIRONMENT, ENVIRONMENT | {"SLAY_Q_SECRET_PREVIOUS": ""}):
+            self.assertIsNone(self.loaded(environment).keys.previous)
+
     def test_secret_bytes(self) -> None:
         """The secret is its UTF-8, and the environment's bytes where they are none."""
         for text, secret in (("ключ", "ключ".encode()), (" a ", b" a "), ("a\udcff", b"a\xff")):
-            self.assertEqual(self.loaded(ENVIRONMENT | {"SLAY_Q_SECRET": text}).secret, secret)
+            self.assertEqual(self.loaded(ENVIRONMENT | {"SLAY_Q_SECRET": text}).keys.current, secret)
+
+
+class OriginSecretTests(ConfigTestCase):
+    """The file names the variables of single origins' secrets; these hold them."""
+
+    document = MINIMAL | {
+        "origin_secrets": {
+            "https://APP.test/": "SLAY_Q_SECRET_APP",
+            "http://app.test:3000": "SLAY_Q_SECRET_APP",
+            "http://[::1]:3000": "SLAY_Q_SECRET_B2",
+        }
+    }
+
+    def loaded(self, document: object, **environ: str) -> Config:
+        """Load a document with these variables beside the three."""
+        return load(self.write(json.dumps(document)), ENVIRONMENT | environ, str(self.folder))
+
+    def test_read(self) -> None:
+        """Each origin, however it is spelled, gets its variable's secrets; predecessors and files work as elsewhere."""
+        self.write("b2\n", "b2")
+        config = self.loaded(
+            self.document,
+            SLAY_Q_SECRET_APP="new",
+            SLAY_Q_SECRET_APP_PREVIOUS="old",
+            SLAY_Q_SECRET_B2_FILE="b2",
+        )
+        app = Keys("SLAY_Q_SECRET_APP", b"new", b"old")
+        self.assertEqual(
+            config.origin_keys,
+            {
+                ("https", "app.test", 443): app,
+                ("http", "app.test", 3000): app,
+                ("http", "::1", 3000): Keys("SLAY_Q_SECRET_B2", b"b2"),
+            },
+        )
+        self.assertEqual(self.loaded(MINIMAL).origin_keys, {})
+        self.assertIsNone(config.keys.previous)
+
+    def test_missing(self) -> None:
+        """A variable that is not set is a fault that says who wants it, once."""
+        error = self.assertRaises(ConfigError, self.loaded, self.document, SLAY_Q_SECRET_B2="")
+        self.assertEqual(
+            str(error).split("\n"),
+            [
+                "SLAY_Q_SECRET_APP: not set; it is the secret of https://app.test, says origin_secrets",
+                "SLAY_Q_SECRET_B2: empty; it is the secret of http://[::1]:3000, says origin_secrets",
+            ],
+        )
+
+    def test_one_secret(self) -> None:
+        """Development mode has one secret for everybody; what is wrong in the file is found all the same."""
+        name = self.write(json.dumps(self.document))
+        config = load(name, ENVIRONMENT, str(self.folder), one_secret=True)
+        self.assertEqual(config.origin_keys, {})
+        name = self.write(json.dumps(MINIMAL | {"origin_secrets": 1}))
+        self.assertRaises(ConfigError, load, name, ENVIRONMENT, str(self.folder), one_secret=True)
+
+    def test_faults(self) -> None:
+        """What is no origin, and what is no variable. A secret that was written there is not shown."""
+        for origin in (
+            "app.test",
+            "ftp://app.test",
+            "https://",
+            "https://app.test/path",
+            "https://app.test?tell-tale",
+            "https://u:tell-tale@app.test",
+            "https://app.test:99999",
+            "https://a b.test",
+            "",
+        ):
+            (fault,) = self.faults(MINIMAL | {"origin_secrets": {origin: "SLAY_Q_SECRET_APP"}})
+            self.assertIn(" origin_secrets[", fault)
+            self.assertNotIn("tell-tale", fault)
+        for variable in (
+            "tell-tale",
+            "SLAY_Q_SECRET",
+            "SLAY_Q_SECRET_",
+            "SLAY_Q_SECRET_tell-tale",
+            "SLAY_Q_SECRET_PREVIOUS",
+            "SLAY_Q_SECRET_APP_FILE",
+            "SLAY_Q_SECRET_APP_PREVIOUS",
+            None,
+            1,
+        ):
+            (fault,) = self.faults(MINIMAL | {"origin_secrets": {"https://app.test": variable}})
+            self.assertIn(' origin_secrets["https://app.test"]: must be the name of a variable', fault)
+            self.assertNotIn("tell-tale", fault)
+        self.assertIn("must be an object", self.faults(MINIMAL | {"origin_secrets": "tell-tale"})[0])
+
+    def test_twice(self) -> None:
+        """An origin stands once, however it is spelled."""
+        twice = {"https://app.test": "SLAY_Q_SECRET_A", "HTTPS://app.test:443/": "SLAY_Q_SECRET_B"}
+        fault, _ = self.faults(MINIMAL | {"origin_secrets": twice})
+        self.assertIn('origin_secrets["HTTPS://app.test:443/"]: is the same origin as another one', fault)
+        entry = '"https://app.test":"SLAY_Q_SECRET_A"'
+        text = f'{{"queues":{{"a":{{"concurrency":1}}}},"origin_secrets":{{{entry},{entry}}}}}'
+        fault, _ = self.faults(text)
+        self.assertIn('origin_secrets: key "https://app.test" stands twice', fault)
+
+    def test_standard_webhooks(self) -> None:
+        """Off unless asked for."""
+        self.assertFalse(self.load(MINIMAL).standard_webhooks)
+        self.assertTrue(self.load(MINIMAL | {"standard_webhooks": True}).standard_webhooks)
+        (fault,) = self.faults(MINIMAL | {"standard_webhooks": "yes"})
+        self.assertIn('standard_webhooks: must be true or false, got "yes"', fault)

@@ -23,6 +23,8 @@ SAMPLE = json.loads((ROOT / "slay-config.json").read_text("utf-8")) | {
     "housekeeping": {"delete_failed_after": 30, "collect_queues": True, "collect_tasks": False},
     "allow_private_networks": True,
     "allowed_origins": ["https://app.example.com"],
+    "origin_secrets": {"https://app.example": "SLAY_Q_SECRET_APP"},
+    "standard_webhooks": True,
 }
 
 FILE_KEYS = [
@@ -33,6 +35,8 @@ FILE_KEYS = [
     "housekeeping",
     "allow_private_networks",
     "allowed_origins",
+    "origin_secrets",
+    "standard_webhooks",
     "$schema",
 ]
 OTHER_KEYS = [
@@ -48,6 +52,9 @@ OTHER_KEYS = [
     "a.b",
     "x" * 128,
     "x" * 129,
+    "http://b.example:3000/",
+    "https://b.example/path",
+    "ftp://b.example",
 ]
 KEYS = st.sampled_from(FILE_KEYS + OTHER_KEYS)
 SCALARS = (
@@ -55,6 +62,7 @@ SCALARS = (
         [None, True, False, 0, 1, -1, 1.0, 1.5, 3600, 3600.5, 3601, 86400, 86401, 10000, 10001, 1e300]
     )
     | st.sampled_from(["", "1", "a", "cronQueue", "a\0b", "x" * 63, "x" * 64, "x" * 128, "x" * 129])
+    | st.sampled_from(["SLAY_Q_SECRET_B", "SLAY_Q_SECRET_B_FILE", "SLAY_Q_SECRET_PREVIOUS", "SLAY_Q_SECRET"])
     | st.integers()
     | st.floats(allow_nan=False, allow_infinity=False)
 )
@@ -162,6 +170,8 @@ class SchemaTests(SynchronousTestCase):
             {},
             {"a": {}},
         ]
+        values += ["SLAY_Q_SECRET_B", "SLAY_Q_SECRET_B_FILE", "SLAY_Q_SECRET_PREVIOUS", "SLAY_Q_SECRET"]
+        values += [{"https://b.example": "SLAY_Q_SECRET_B"}, {"https://b.example/path": "SLAY_Q_SECRET_B"}]
         values += [{"concurrency": 1}, {"a": {"concurrency": 1}}, {"cronQueue": {"concurrency": 1}}]
         verdicts = set()
         for number, container in enumerate(containers_in(SAMPLE)):

@@ -2,6 +2,8 @@
 
 import contextlib
 import io
+import os
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ class ConsoleTests(SynchronousTestCase):
         """It names every command, and the one that is for production."""
         status, text, _ = self.run_command("--help")
         self.assertEqual(status, 0)
-        for word in ("dev", "send", "health", "slay-q-server FILE"):
+        for word in ("dev", "send", "webhook-secret", "health", "slay-q-server FILE"):
             self.assertIn(word, text)
 
     def test_usage(self) -> None:
@@ -49,6 +51,34 @@ class ConsoleTests(SynchronousTestCase):
     def test_health(self) -> None:
         """`slayq health` passes its status on."""
         self.assertEqual(self.run_command("health", "nowhere")[0], 1)
+
+    def test_webhook_secret(self) -> None:
+        """`slayq webhook-secret` prints the key of the daemon's configuration, or that of one origin, and nothing else."""
+        Path("slay-config.json").write_text(
+            '{"queues":{"a":{"concurrency":1}},"origin_secrets":{"https://app.test":"SLAY_Q_SECRET_APP"}}'
+        )
+        Path("app").write_text("ключ\n")
+        environment = {
+            "SLAY_Q_DATABASE_URL": "postgresql://localhost/x",
+            "SLAY_Q_SECRET": "a secret",
+            "SLAY_Q_SECRET_PREVIOUS": "an old one",
+            "SLAY_Q_SECRET_APP_FILE": "app",
+            "SLAY_Q_CRON_URL": "http://localhost:3000/",
+        }
+        self.patch(os, "environ", environment)
+        for arguments, secret in (
+            ((), b"a secret"),
+            (("--origin", "https://app.test/hook"), "ключ".encode()),
+            (("--origin", "http://app.test"), b"a secret"),
+        ):
+            shown = f"whsec_{b64encode(secret).decode()}\n"
+            self.assertEqual(self.run_command("webhook-secret", *arguments), (0, shown, ""))
+        status, output, errors = self.run_command("webhook-secret", "--origin", "app.test")
+        self.assertEqual((status, output), (1, ""))
+        self.assertIn("--origin: is not an absolute", errors)
+        del environment["SLAY_Q_SECRET"]
+        self.assertIn("SLAY_Q_SECRET: not set", self.run_command("webhook-secret")[2])
+        self.assertIn("nowhere.json", self.run_command("webhook-secret", "--config", "nowhere.json")[2])
 
     def test_send_to_nobody(self) -> None:
         """Without a development mode, one line says how to start it."""

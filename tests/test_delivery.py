@@ -12,10 +12,13 @@ from twisted.web.server import NOT_DONE_YET, Request
 
 from slayq_tw.delivery import EXCERPT, MAX_ANSWER, Answer, WebhookSender
 from slayq_tw.errors import DeliveryError
+from slayq_tw.keyring import Keyring, Keys
 from slayq_tw.posting import through_treq
 from slayq_tw.signing import sign
+from slayq_tw.weburl import origin_of
 
 SECRET = b"a secret"
+KEYS = Keys("SLAY_Q_SECRET", SECRET)
 BODY = b'{"job_key":"k","retry":1,"time":1,"event":"e"}'
 
 
@@ -54,6 +57,8 @@ def answering(status: int, body: bytes = b"", **headers: str) -> Callable[[Reque
 class WebhookSenderTests(SynchronousTestCase):
     """One request, one answer, in time."""
 
+    keyring = Keyring(KEYS)
+
     def send(
         self, answer: Callable[[Request], object], url: str = "http://app.test/hook?x=1"
     ) -> "Deferred[Answer]":
@@ -61,14 +66,14 @@ class WebhookSenderTests(SynchronousTestCase):
         self.receiver = Receiver(answer)
         self.network = RequestTraversalAgent(self.receiver)
         post = through_treq(HTTPClient(self.network), self.clock)
-        sender = WebhookSender(post, post, self.clock, SECRET)
+        sender = WebhookSender(post, post, self.clock, self.keyring)
         self.bodies = 0
 
         def body() -> bytes:
             self.bodies += 1
             return BODY
 
-        sending = sender.send(url, body, 30.0)
+        sending = sender.send(url, body, 30.0, "job_1_0")
         self.network.flush()
         self.addCleanup(lambda: self.assertEqual(self.clock.getDelayedCalls(), []))
         return sending
@@ -135,6 +140,39 @@ class WebhookSenderTests(SynchronousTestCase):
             self.network.flush()
         self.assertIn("more than 3 redirects", str(self.failureResultOf(sending, DeliveryError).value))
         self.assertEqual(len(self.receiver.requests), 4)
+
+    def test_redirect_to_another_secret(self) -> None:
+        """A redirect is not followed to where another secret signs: neither the old signature nor a new one goes there."""
+        own = Keys("SLAY_Q_SECRET_OWN", b"own secret")
+        self.keyring = Keyring(KEYS, {origin_of("http://own.test"): own})
+        for url, location in (
+            ("http://app.test/", "http://own.test/hook?token=x"),
+            ("http://own.test/", "http://app.test/hook?token=x"),
+            ("http://own.test/", "//app.test/hook?token=x"),
+            ("http://own.test/", "http://own.test:8080/hook?token=x"),
+        ):
+            failure = self.failureResultOf(self.send(answering(307, location=location), url), DeliveryError)
+            self.assertRegex(
+                str(failure.value), rf"POST {url}: 307 to http://\S+/hook, which has another secret\Z"
+            )
+            self.assertEqual(len(self.receiver.requests), 1)
+
+    def test_redirect_to_the_same_secret(self) -> None:
+        """Between origins that share a secret it is followed, with that secret's signature over the same bytes."""
+        own = Keys("SLAY_Q_SECRET_OWN", b"own secret")
+        self.keyring = Keyring(KEYS, {origin_of(url): own for url in ("http://own.test", "https://own.test")})
+
+        def answer(request: Request) -> object:
+            return answering(308, location="https://own.test/moved")(request) if request.uri == b"/" else b""
+
+        sending = self.send(answer, "http://own.test/")
+        self.network.flush()
+        self.assertEqual(self.successResultOf(sending).status, 200)
+        first, second = self.receiver.requests
+        self.assertEqual(
+            (second[0], second[1], second[3]), ("/moved", BODY, sign(BODY, b"own secret").encode())
+        )
+        self.assertEqual(first[1:], second[1:])
 
     def test_redirect_to_something_else(self) -> None:
         """A redirect must lead to a URL that an event may have."""

@@ -6,8 +6,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from slayq_tw.destinations import DestinationRules, Kind, kind_of, origin_of, shown_origin
-from slayq_tw.http_request import Origin
+from slayq_tw.destinations import DestinationRules, Kind, kind_of
+from slayq_tw.weburl import origin_of
 
 OPEN, SHUT = DestinationRules(), DestinationRules(allow_private_networks=False)
 
@@ -149,13 +149,3 @@ class RulesTests(SynchronousTestCase):
         }.items():
             self.assertEqual(rules.origin_fault(origin_of(url)) is None, allowed, url)
         self.assertIsNone(OPEN.origin_fault(origin_of("http://anything.test")))
-        self.assertIsNone(rules.origin_fault(Origin("http", "0::1", 8)))
-
-    def test_shown(self) -> None:
-        """As one writes it."""
-        for url, shown in {
-            "http://A.test:80/x": "http://a.test",
-            "https://a.test:80": "https://a.test:80",
-            "http://[0::1]:8/": "http://[::1]:8",
-        }.items():
-            self.assertEqual(shown_origin(origin_of(url)), shown)

@@ -51,6 +51,14 @@ class DevelopmentFolderTests(SynchronousTestCase):
         folder.receiver = "http://127.0.0.1:3939"
         self.assertEqual(DevelopmentFolder(self.path).receiver, "http://127.0.0.1:3939")
 
+    def test_identifiers(self) -> None:
+        """So are the queues and aliases that are served there; none are known of a folder that is older than this."""
+        folder = DevelopmentFolder(self.path)
+        folder.make()
+        self.assertEqual(list(folder.identifiers), [])
+        folder.identifiers = ["mail", "übrig"]
+        self.assertEqual(DevelopmentFolder(self.path).identifiers, ["mail", "übrig"])
+
     def test_unusable(self) -> None:
         """What is in the way is named, and how to go elsewhere."""
         Path("file").write_text("")

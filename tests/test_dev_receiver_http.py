@@ -8,9 +8,10 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import ResponseFailed
 
-from slayq_tw.dev.receiver import MAX_AGE, SIGNATURE, Delivery, Receiver
+from slayq_tw.client.receiving import MAX_AGE
+from slayq_tw.dev.receiver import Delivery, Receiver
 from slayq_tw.payload import parse_payload, request_body
-from slayq_tw.signing import sign
+from slayq_tw.signing import SIGNATURE, sign
 
 SECRET = b"a secret"
 NOW = 1_790_000_000.0
@@ -26,7 +27,7 @@ class ReceiverTests(SynchronousTestCase):
         self.refusals: list[tuple[str, str]] = []
         self.application: Deferred[int] | None = None
         self.status = 200
-        self.web: Any = StubTreq(Receiver(SECRET, lambda: self.now, self.answer, self.refused))
+        self.web: Any = StubTreq(Receiver([SECRET], lambda: self.now, self.answer, self.refused))
         payload = parse_payload(f'{{"url":"{URL}","retry":0,"event":"user/welcome","data":{{"n":1.50}}}}')
         self.body = request_body(payload, job_key="k", attempt=2, now_ms=int(NOW * 1000))
 

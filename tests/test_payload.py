@@ -12,9 +12,11 @@ from slayq_tw.signing import canonical_json
 
 URL = "http://localhost:3000/api/slayq"
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
+# Hypothesis tries the strings that stand in the code too, among them two names that no payload may have.
+KEYS = (ANY_TEXT | st.just("1")).filter(lambda name: name not in ("__proto__", "constructor"))
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | ANY_TEXT,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(ANY_TEXT | st.just("1"), inner, max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
     max_leaves=8,
 )
 

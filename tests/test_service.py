@@ -51,6 +51,20 @@ class FakeListener:
         self.parts.events.append("unlisten")
 
 
+class FakeHeartbeat(Service):
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+
+    async def enter(self) -> None:
+        self.parts.events.append("beat")
+
+    def stopService(self) -> Deferred[None]:
+        if self.running:
+            self.parts.events.append("last beat")
+        super().stopService()
+        return succeed(None)
+
+
 class FakePoller(Service):
     in_flight = 1
 
@@ -95,17 +109,22 @@ class SlayQServiceTests(SynchronousTestCase):
         parts: Any = self.parts
         poller: Any = FakePoller(parts)
         listener: Any = FakeListener(parts)
-        self.service = SlayQService(parts, parts.prepare, listener, [poller], [], parts, 8.0, self.reactor)
+        heart: Any = FakeHeartbeat(parts)
+        self.service = SlayQService(
+            parts, parts.prepare, listener, heart, [poller], [], parts, 8.0, self.reactor
+        )
         self.addCleanup(lambda: self.assertEqual(self.reactor.getDelayedCalls(), []))
 
     def test_order(self) -> None:
-        """Database, schema, announcements, pollers; and back, with the results before the database."""
+        """Database, schema, announcements, heartbeat, pollers; and back, with the results before the last beat."""
         self.service.startService()
-        self.assertEqual(self.parts.events, ["open", "prepare", "listen", "poll"])
+        self.assertEqual(self.parts.events, ["open", "prepare", "listen", "beat", "poll"])
         self.successResultOf(self.service.when_ready())
         self.parts.events.clear()
         self.successResultOf(self.service.stopService())
-        self.assertEqual(self.parts.events, ["unlisten", "drain", f"flush {FLUSH_TIMEOUT}", "close"])
+        self.assertEqual(
+            self.parts.events, ["unlisten", "drain", f"flush {FLUSH_TIMEOUT}", "last beat", "close"]
+        )
         self.assertEqual((self.service.exit_status, self.service.state), (0, "stopped"))
 
     def test_pollers_wait_for_the_schema(self) -> None:
@@ -129,7 +148,7 @@ class SlayQServiceTests(SynchronousTestCase):
         self.assertNoResult(stopping)
         self.reactor.advance(0.1)
         self.successResultOf(stopping)
-        self.assertEqual(self.parts.events[-3:], ["cut", f"flush {FLUSH_TIMEOUT}", "close"])
+        self.assertEqual(self.parts.events[-4:], ["cut", f"flush {FLUSH_TIMEOUT}", "last beat", "close"])
 
     def test_grace_cut_short(self) -> None:
         """A second signal does not wait for it."""

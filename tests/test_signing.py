@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from slayq_tw.canonical import MAX_DEPTH, NestingError
-from slayq_tw.signing import canonical_json, sign
+from slayq_tw.signing import canonical_json, is_signed, sign
 
 JSON_VALUES = st.recursive(
     st.none()
@@ -208,3 +208,28 @@ class SignTests(SynchronousTestCase):
             "164b7a7bfcf819e2e395fbe73b56e0a387bd64222e831fd610270cd7ea250554"
             "9758bf75c05a994a6d034f65f8f0e6fdcaeab1a34d4a6b4b636e070a38bce737",
         )
+
+
+class IsSignedTests(SynchronousTestCase):
+    """`is_signed`: any of the signatures, under any of the secrets."""
+
+    def test_combinations(self) -> None:
+        """One that fits is enough, wherever it stands; none is not."""
+        ours, other = sign(b"{}", b"ours"), sign(b"{}", b"other")
+        for signatures, secrets, signed in (
+            ([ours], [b"ours"], True),
+            ([other, ours], [b"ours"], True),
+            ([ours, other], [b"ours"], True),
+            ([ours], [b"new", b"ours"], True),
+            ([ours], [b"ours", b"new"], True),
+            ([other], [b"ours"], False),
+            ([ours, other], [b"new"], False),
+            ([ours.upper(), ours[:-1], "", "é", "\udcff"], [b"ours"], False),
+            ([], [b"ours"], False),
+            ([ours], [], False),
+        ):
+            self.assertIs(is_signed(b"{}", signatures, secrets), signed, (signatures, secrets))
+
+    def test_empty_secret(self) -> None:
+        """It is refused: everybody can sign with it."""
+        self.assertRaises(ValueError, is_signed, b"{}", [sign(b"{}", b"")], [b"ours", b""])

@@ -4,7 +4,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from slayq_tw.weburl import MAX_DISPLAY, check_web_url, credentials, display_url, encoded
+from slayq_tw.weburl import (
+    MAX_DISPLAY,
+    check_web_url,
+    credentials,
+    display_url,
+    encoded,
+    origin_of,
+    shown_origin,
+)
 
 
 class CheckWebURLTests(SynchronousTestCase):
@@ -81,15 +89,40 @@ class EncodedTests(SynchronousTestCase):
             "HTTP://Bücher.Example/ä?ö=ü#z": "http://xn--bcher-kva.example/%C3%A4?%C3%B6=%C3%BC",
             "http://my_app:3000/a%2Fb//c?d=%20+e&f": "http://my_app:3000/a%2Fb//c?d=%20+e&f",
             "http://[::1]:3000/x": "http://[::1]:3000/x",
+            "http://[0:0::0001]/": "http://[::1]/",
             "https://u:p@app.test:443": "https://app.test",
         }.items():
             self.assertEqual(encoded(url).to_text(), wire)
+
+    def test_shown_origin(self) -> None:
+        """An origin as one writes it."""
+        for url, shown in {
+            "http://A.test:80/x": "http://a.test",
+            "https://a.test:80": "https://a.test:80",
+            "http://[0::1]:8/": "http://[::1]:8",
+        }.items():
+            self.assertEqual(shown_origin(origin_of(url)), shown)
 
     def test_credentials(self) -> None:
         """User name and password travel in a header, not in the URL."""
         self.assertEqual(credentials("http://u%40x:p:q@app.test/"), ("u@x", "p:q"))
         self.assertEqual(credentials("http://u@app.test/"), ("u", ""))
         self.assertIsNone(credentials("http://app.test/@"))
+
+
+class OriginTests(SynchronousTestCase):
+    """`origin_of` a checked URL."""
+
+    def test_spellings(self) -> None:
+        """Case, default ports, credentials and what follows the host make no difference; scheme, host and port do."""
+        for url in (
+            "https://b\u00fccher.test",
+            "HTTPS://u:p@B\u00dcCHER.test:443/x?y#z",
+            "https://xn--bcher-kva.test/",
+        ):
+            self.assertEqual(origin_of(url), ("https", "xn--bcher-kva.test", 443))
+        self.assertEqual(origin_of("http://app.test"), ("http", "app.test", 80))
+        self.assertEqual(origin_of("http://[::1]:3000/"), ("http", "::1", 3000))
 
 
 class DisplayURLTests(SynchronousTestCase):

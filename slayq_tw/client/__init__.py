@@ -1,6 +1,7 @@
-"""Enqueue from Python: events for a SlayQ application, and jobs for any Graphile Worker task.
+"""Enqueue from Python: events for a SlayQ application, and jobs for any Graphile Worker task. `verify` checks what the
+daemon posts in return.
 
-Every call takes a connection of the caller's first, and happens inside the caller's transaction: it never commits,
+Every other call takes a connection of the caller's first, and happens inside the caller's transaction: it never commits,
 never rolls back, and never changes the connection's settings. So an event is sent exactly if the work that caused it
 is committed. With Django:
 
@@ -46,10 +47,12 @@ from slayq_tw.client.blocking import (
     send_events,
 )
 from slayq_tw.client.checks import Delay, InvalidRequest, JobKeyMode, JobNotStored
+from slayq_tw.client.receiving import SIGNATURE_HEADERS, Refused, verify
 from slayq_tw.client.requests import Event, NewJob
 from slayq_tw.client.rows import StoredJob
 
 __all__ = [
+    "SIGNATURE_HEADERS",
     "Connection",
     "Delay",
     "Event",
@@ -57,6 +60,7 @@ __all__ = [
     "JobKeyMode",
     "JobNotStored",
     "NewJob",
+    "Refused",
     "StoredJob",
     "add_job",
     "add_jobs",
@@ -67,4 +71,5 @@ __all__ = [
     "reschedule_jobs",
     "send_event",
     "send_events",
+    "verify",
 ]

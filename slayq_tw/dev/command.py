@@ -78,10 +78,13 @@ def _run(folder: DevelopmentFolder, database_url: str, port: int, *, once: bool,
         parameters = {"queue": queue, "key": key, "payload": payload, "seconds": seconds}
         await service.database.query(named_queries("dev.sql")["sleep"], parameters)
 
-    resource = Receiver(folder.secret.encode(), time.time, lambda one: scenario.answer(one), timeline.refused)
+    resource = Receiver(
+        [folder.secret.encode()], time.time, lambda one: scenario.answer(one), timeline.refused
+    )
     url = _listen(reactor, resource, port)
     folder.receiver = url
     config = _config(folder, database_url, url)
+    folder.identifiers = [name for queue in config.queues for name in queue.names]
     service = build(config, reactor, verbose=verbose)
     run = secrets.token_hex(4)
     events = samples(config.queues, url, run)
@@ -114,13 +117,15 @@ def _config(folder: DevelopmentFolder, database_url: str, receiver: str) -> Conf
     """The file of the working directory, or else the sample."""
     environ = {
         "SLAY_Q_DATABASE_URL": database_url,
-        "SLAY_Q_LISTEN_URL": "",  # or that of a `.env` would count
+        # Empty, or those of a `.env` would count.
+        "SLAY_Q_LISTEN_URL": "",
+        "SLAY_Q_SECRET_PREVIOUS": "",
         "SLAY_Q_SECRET": folder.secret,
         "SLAY_Q_CRON_URL": endpoint(receiver, CRON_IDENTIFIER),
     }
     if Path(CONFIG).exists():
-        # The roles that it names are those of another database.
-        return replace(load(CONFIG, environ), grant_execute_to=())
+        # The roles and the secrets that it names are those of another database, and of its applications.
+        return replace(load(CONFIG, environ, one_secret=True), grant_execute_to=())
     with as_file(files("slayq_tw.dev") / CONFIG) as sample:
         return load(str(sample), environ)
 

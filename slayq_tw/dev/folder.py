@@ -1,8 +1,9 @@
 """`DevelopmentFolder`: what development mode keeps between two runs."""
 
+import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from slayq_tw.embedded import EmbeddedPostgres
@@ -29,7 +30,7 @@ def default_folder(environ: Mapping[str, str], user: int) -> Path:
 
 
 class DevelopmentFolder:
-    """Holds `postgres` (the server's folder), `secret` and `receiver`.
+    """Holds `postgres` (the server's folder), `secret`, `receiver` and `identifiers`.
 
     Args:
         path: None is the default.
@@ -79,3 +80,16 @@ class DevelopmentFolder:
     @receiver.setter
     def receiver(self, url: str) -> None:
         (self.path / "receiver").write_text(url)
+
+    @property
+    def identifiers(self) -> Sequence[str]:
+        """The queues and aliases that were served when it was last started; none, if that is not known."""
+        try:
+            found: Sequence[str] = json.loads((self.path / "identifiers").read_text("ascii"))
+        except OSError:
+            return ()
+        return found
+
+    @identifiers.setter
+    def identifiers(self, names: Sequence[str]) -> None:
+        (self.path / "identifiers").write_text(json.dumps(names), "ascii")

@@ -1,8 +1,6 @@
 """An example receiver: the side of the application, on twisted.web."""
 
-import hmac
-import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
@@ -13,17 +11,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
-from slayq_tw.signing import canonical_json, sign
-
-KEYS = ("job_key", "retry", "time", "event", "data", "cache")
-"""The members of a request, in the order in which they are signed."""
-MAX_AGE = 15.0
-"""Seconds after which a request is refused, so that nobody can send it again."""
-SIGNATURE = "X-SlayQ-Signature"
-
-
-class Refused(Exception):
-    """The request is not the daemon's, or not a fresh one; the text says why."""
+from slayq_tw.client.receiving import SIGNATURE_HEADERS, Refused, verify
 
 
 @dataclass(frozen=True)
@@ -49,38 +37,11 @@ class Delivery:
         return int(self.document["retry"])
 
 
-def verify(body: bytes, signature: str | None, secret: bytes, now: float) -> dict[str, Any]:
-    """The document in a request, checked in the way of the SlayQ client.
-
-    Args:
-        body: as it arrived.
-        signature: the header's value, if there is one.
-        secret: shared with the daemon.
-        now: seconds since the epoch.
-
-    Raises:
-        Refused: it is not signed with the secret, or too old.
-    """
-    if signature is None:
-        raise Refused(f"no {SIGNATURE}")
-    try:
-        parsed = json.loads(body)
-        document = {key: parsed[key] for key in KEYS if key in parsed}
-        written = canonical_json(json.dumps(document))
-    except (ValueError, TypeError, RecursionError) as error:
-        raise Refused("no JSON object") from error
-    if not hmac.compare_digest(sign(written, secret).encode(), signature.encode("utf-8", "replace")):
-        raise Refused("the signature is wrong")
-    if now - document["time"] / 1000 > MAX_AGE:
-        raise Refused("too old")
-    return document
-
-
 class Receiver(Resource):
     """Takes what the daemon posts, checks it, and has it answered.
 
     Args:
-        secret: shared with the daemon.
+        secrets: shared with the daemon: one, or two while it changes.
         now: wall-clock time, seconds since the epoch.
         answer: what the application does with a delivery; the status of its answer.
         refused: told the path and the reason of what was not accepted.
@@ -91,23 +52,23 @@ class Receiver(Resource):
 
     def __init__(
         self,
-        secret: bytes,
+        secrets: Sequence[bytes],
         now: Callable[[], float],
         answer: Callable[[Delivery], Awaitable[int]],
         refused: Callable[[str, str], None],
     ) -> None:
         super().__init__()
-        self._secret = secret
+        self._secrets = secrets
         self._now = now
         self._answer = answer
         self._refused = refused
 
     def render_POST(self, request: Request) -> bytes | int:
-        """401 for what was not signed with the secret, else what the application answers."""
+        """401 for what was not signed with a secret, else what the application answers."""
         queue = unquote(request.path.decode("ascii", "replace").strip("/"))
         body = request.content.read() if request.content else b""
         try:
-            document = verify(body, request.getHeader(SIGNATURE), self._secret, self._now())
+            document = verify(body, map(request.getHeader, SIGNATURE_HEADERS), self._secrets, self._now())
         except Refused as refusal:
             self._refused(queue, str(refusal))
             return self._text(request, 401, str(refusal))

@@ -1,5 +1,6 @@
 """`slayq send`: one event to the daemon of a development mode that runs."""
 
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ def send(
     delay: float | None = None,
     key: str | None = None,
     endpoint: str | None = None,
+    warn: Callable[[str], None],
 ) -> str:
     """Add an event; what was done, in one line.
 
@@ -31,6 +33,7 @@ def send(
         delay: seconds from now.
         key: job key.
         endpoint: a receiver's URL, instead of the example receiver's.
+        warn: told in one line when nobody there serves the queue.
 
     Raises:
         FolderError: no development mode runs there, or its database cannot be reached.
@@ -53,5 +56,10 @@ def send(
             )
     except psycopg2.Error as error:
         raise FolderError(f"the event was not sent: {str(error).strip()}") from error
+    served = folder.identifiers
+    if served and queue not in served:
+        warn(
+            f"no queue or alias {queue!r} is served there, so the event waits; there are {', '.join(served)}"
+        )
     when = f", due in {delay:g} s" if delay else ""
     return f"sent {event} to {queue}{when}"

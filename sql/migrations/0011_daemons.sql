@@ -11,6 +11,7 @@ CREATE TABLE slayq._private_daemons (
   process text,
   started_at timestamptz NOT NULL DEFAULT now()
 );
+ALTER TABLE slayq._private_daemons ENABLE ROW LEVEL SECURITY;
 
 -- The claim says whether the job had a key: then locked_at is an odd number of microseconds, else an even one. A locked
 -- job that had a key and has none is superseded: its successor has the key, and it must not run again. (The lock owner
@@ -18,8 +19,9 @@ CREATE TABLE slayq._private_daemons (
 -- every job.)
 CREATE FUNCTION slayq._private_claim_stamp(keyed boolean) RETURNS timestamptz
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT now() - extract(microseconds FROM now())::bigint % 2 * interval '1 microsecond'
-         + CASE WHEN keyed THEN interval '1 microsecond' ELSE interval '0' END
+  SELECT pg_catalog.now()
+         + (CASE WHEN keyed THEN 1 ELSE 0 END - pg_catalog.date_part('microseconds', pg_catalog.now())::pg_catalog.int8 % 2)
+         * pg_catalog.make_interval(secs => 0.000001)
 $$;
 
 -- Whether a locked job is superseded. Of a job that had no key when it was claimed, the application may have re-added
@@ -28,7 +30,7 @@ $$;
 CREATE FUNCTION slayq._private_is_superseded(job graphile_worker._private_jobs) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT job.key IS NULL
-         AND (extract(microseconds FROM job.locked_at)::bigint % 2 = 1
+         AND (pg_catalog.date_part('microseconds', job.locked_at)::pg_catalog.int8 % 2 = 1
               OR (job.updated_at >= job.locked_at AND job.attempts >= job.max_attempts))
 $$;
 
@@ -56,7 +58,10 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
   RETURNING job.id;
 $$;
 
-DO $$
+-- Nothing of schema slayq is for others: what is made is everybody's by default, on Supabase its roles' by name. What the
+-- index on the job table evaluates as whoever adds a job stays open. Each migration that makes something ends with this.
+CREATE FUNCTION slayq._private_shut_out() RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   grantee pg_catalog.text;
 BEGIN
@@ -67,10 +72,12 @@ BEGIN
       FROM pg_catalog.pg_roles AS role
      WHERE role.rolname IN ('anon', 'authenticated', 'service_role')
   LOOP
-    EXECUTE 'REVOKE ALL ON slayq._private_daemons FROM ' || grantee;
-    EXECUTE 'REVOKE ALL ON FUNCTION slayq._private_claim_stamp(boolean),'
-            ' slayq._private_is_superseded(graphile_worker._private_jobs),'
-            ' slayq._private_return_jobs(text, bigint[], integer[]) FROM ' || grantee;
+    EXECUTE 'REVOKE ALL ON ALL TABLES IN SCHEMA slayq FROM ' || grantee;
+    EXECUTE 'REVOKE ALL ON ALL SEQUENCES IN SCHEMA slayq FROM ' || grantee;
+    EXECUTE 'REVOKE ALL ON ALL FUNCTIONS IN SCHEMA slayq FROM ' || grantee;
   END LOOP;
+  GRANT EXECUTE ON FUNCTION slayq._private_member(json, text), slayq._private_text(json) TO PUBLIC;
 END
 $$;
+
+SELECT slayq._private_shut_out();

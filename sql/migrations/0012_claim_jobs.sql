@@ -32,13 +32,14 @@ SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
-  stamps CONSTANT timestamptz[] := ARRAY[slayq._private_claim_stamp(false), slayq._private_claim_stamp(true)];
+  stamps pg_catalog.timestamptz[] := ARRAY[slayq._private_claim_stamp(false), slayq._private_claim_stamp(true)];
 BEGIN
   RETURN QUERY
   WITH RECURSIVE asked AS MATERIALIZED (
-    SELECT task_id, grp, lim FROM unnest(tasks, groups, limits)
+    SELECT task_id, grp, lim
+      FROM ROWS FROM (pg_catalog.unnest(tasks), pg_catalog.unnest(groups), pg_catalog.unnest(limits))
            AS asked (task_id, grp, lim)
-  ), levels (task_id, grp, lim, priority) AS (
+  ), levels AS (
     SELECT asked.task_id, asked.grp, asked.lim, lowest.priority
       FROM asked
      CROSS JOIN LATERAL (
@@ -58,18 +59,18 @@ BEGIN
             ORDER BY job.priority
             LIMIT 1) AS higher
   ), free AS MATERIALIZED (
-    SELECT due.id, levels.grp, levels.lim, levels.priority, due.run_at, due.bytes, NULL::integer AS lane
+    SELECT due.id, levels.grp, levels.lim, levels.priority, due.run_at, due.bytes, NULL::pg_catalog.int4 AS lane
       FROM levels
      CROSS JOIN LATERAL (
            SELECT job.id, job.run_at, slayq._private_payload_bytes(job.payload) AS bytes
              FROM graphile_worker._private_jobs AS job
             WHERE job.task_id = levels.task_id AND job.is_available = true AND job.job_queue_id IS NULL
-              AND job.priority = levels.priority AND job.run_at <= now()
+              AND job.priority = levels.priority AND job.run_at <= pg_catalog.now()
             ORDER BY job.run_at
             LIMIT levels.lim
               FOR UPDATE SKIP LOCKED) AS due
-  ), lanes (task_id, grp, lim, lane, priority) AS (
-    SELECT asked.task_id, asked.grp, asked.lim, lowest.job_queue_id, lowest.priority
+  ), lanes AS (
+    SELECT asked.task_id, asked.grp, asked.lim, lowest.job_queue_id AS lane, lowest.priority
       FROM asked
      CROSS JOIN LATERAL (
            SELECT job.job_queue_id, job.priority
@@ -96,15 +97,15 @@ BEGIN
            SELECT job.id, job.run_at, slayq._private_payload_bytes(job.payload) AS bytes
              FROM graphile_worker._private_jobs AS job
             WHERE job.task_id = lanes.task_id AND job.job_queue_id = lanes.lane AND job.priority = lanes.priority
-              AND job.is_available = true AND job.run_at <= now()
+              AND job.is_available = true AND job.run_at <= pg_catalog.now()
             ORDER BY job.run_at
             LIMIT 1) AS head
      ORDER BY lanes.lane, lanes.priority, head.run_at
   ), ranked AS MATERIALIZED (
     SELECT id, lane
-      FROM (SELECT id, lane, sum(bytes) OVER (ORDER BY place, id) - bytes AS bytes_before
+      FROM (SELECT id, lane, pg_catalog.sum(bytes) OVER (ORDER BY place, id) - bytes AS bytes_before
               FROM (SELECT id, lane, lim, bytes,
-                           row_number() OVER (PARTITION BY grp ORDER BY priority, run_at, id) AS place
+                           pg_catalog.row_number() OVER (PARTITION BY grp ORDER BY priority, run_at, id) AS place
                       FROM (SELECT * FROM free UNION ALL SELECT * FROM heads) AS candidate) AS placed
              WHERE place <= lim) AS within_limits
      WHERE bytes_before < max_bytes
@@ -130,25 +131,10 @@ BEGIN
          locked_at = stamps[CASE WHEN job.key IS NULL THEN 1 ELSE 2 END]
    WHERE job.id = ANY (ARRAY(SELECT id FROM ranked WHERE lane IS NULL UNION ALL SELECT id FROM locked_heads))
   RETURNING job.id, job.task_id,
-            CASE WHEN slayq._private_payload_bytes(job.payload) <= max_payload THEN job.payload::text END,
+            CASE WHEN slayq._private_payload_bytes(job.payload) <= max_payload THEN job.payload::pg_catalog.text END,
             job.attempts, job.max_attempts, job.key, job.priority, job.run_at, job.job_queue_id, job.locked_at,
             job.revision;
 END
 $$;
 
-DO $$
-DECLARE
-  grantee pg_catalog.text;
-BEGIN
-  FOR grantee IN
-    SELECT 'PUBLIC'
-     UNION ALL
-    SELECT pg_catalog.quote_ident(role.rolname)
-      FROM pg_catalog.pg_roles AS role
-     WHERE role.rolname IN ('anon', 'authenticated', 'service_role')
-  LOOP
-    EXECUTE 'REVOKE ALL ON FUNCTION slayq._private_payload_bytes(json),'
-            ' slayq._private_claim_jobs(integer[], integer[], integer[], text, bigint, bigint) FROM ' || grantee;
-  END LOOP;
-END
-$$;
+SELECT slayq._private_shut_out();

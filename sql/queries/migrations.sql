@@ -40,8 +40,13 @@ INSERT INTO graphile_worker.migrations (id, breaking) VALUES (%(id)s, %(breaking
 SELECT pg_catalog.pg_notify('worker:migrate', %(payload)s);
 
 -- name: locked_jobs
+-- Of a schema whose workers must have been stopped. Who still runs cannot lock anything from here on.
+LOCK TABLE graphile_worker.jobs, graphile_worker.job_queues IN SHARE ROW EXCLUSIVE MODE;
 SELECT (SELECT count(*) FROM graphile_worker.jobs WHERE locked_at > now() - interval '4 hours')
      + (SELECT count(*) FROM graphile_worker.job_queues WHERE locked_at > now() - interval '4 hours');
+
+-- name: rows_hidden
+SELECT pg_catalog.row_security_active('graphile_worker._private_jobs');
 
 -- name: applied
 SELECT migration FROM slayq._migrations;

@@ -97,6 +97,16 @@ class DevelopmentModeTests(TestCase):
         self.assertIn("dispatch user/welcome attempt 1 verified answered 200", self.arrivals(child))
         sent = await self.send("mail", "user/later", "--delay", "3600", "--key", "later")
         self.assertEqual(sent.lines, ["sent user/later to mail, due in 3600 s"])
+        sent = await self.send("mial", "user/never", "--delay", "7200")
+        self.assertEqual(sent.output.ended, 0)
+        self.assertCountEqual(
+            sent.lines,
+            [
+                "sent user/never to mial, due in 7200 s",
+                "slayq: no queue or alias 'mial' is served there, so the event waits; there are mail, messaging, "
+                "dispatch, ready, interactions, reconcile, discord, housekeeping, profile, general",
+            ],
+        )
         self.assertEqual(await child.stop("INT"), 0)
 
         again = self.dev()
@@ -107,15 +117,20 @@ class DevelopmentModeTests(TestCase):
             cursor.execute(
                 "SELECT task_identifier, key FROM graphile_worker.jobs WHERE run_at > now() + '30 min'"
             )
-            self.assertEqual(cursor.fetchall(), [("mail", "later")])
+            self.assertCountEqual(cursor.fetchall(), [("mail", "later"), ("mial", None)])
         self.assertEqual(await again.stop("TERM"), 0)
 
     async def test_own_configuration(self) -> None:
         """The queues are those of the working directory; roles and variables of a real deployment are not used."""
-        document = {"queues": {"only": {"concurrency": 1}}, "grant_execute_to": ["no_such_role"]}
+        document = {
+            "queues": {"only": {"concurrency": 1}},
+            "grant_execute_to": ["no_such_role"],
+            "origin_secrets": {"https://app.example": "SLAY_Q_SECRET_APP"},
+        }
         (self.working / "slay-config.json").write_text(json.dumps(document))
         (self.working / ".env").write_text(
             "SLAY_Q_DATABASE_URL=postgresql://nobody@127.0.0.1:9/\nSLAY_Q_LISTEN_URL=nowhere\n"
+            "SLAY_Q_SECRET_FILE=nowhere\nSLAY_Q_SECRET_PREVIOUS=x\nSLAY_Q_CRON_URL_FILE=nowhere\n"
         )
         child = self.slayq("dev", "--once")
         self.assertEqual(await child.wait_for_end(), 0, child.lines)

@@ -22,8 +22,9 @@ SIGNATURES = {
 }
 
 SYNTAX = {
-    "and", "any", "array", "as", "by", "case", "coalesce", "conflict", "else", "exists", "greatest", "if", "in", "into",
-    "least", "not", "on", "operator", "or", "returning", "select", "then", "using", "values", "when", "where",
+    "and", "any", "array", "as", "by", "case", "coalesce", "conflict", "else", "exists", "from", "greatest", "if", "in",
+    "into", "lateral", "least", "not", "on", "operator", "or", "over", "returning", "select", "then", "using", "values",
+    "when", "where",
 }  # fmt: skip
 """What may stand before a parenthesis, or after `::`, without a schema: words of the grammar."""
 

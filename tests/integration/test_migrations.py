@@ -123,6 +123,20 @@ class MigrationTests(TestCase):
         self.sql("DROP VIEW slayq._private_fired")
         self.assertEqual((await migrate(database, reactor)).applied, tuple(OURS))
 
+    async def test_rows_that_are_hidden(self) -> None:
+        """A role that may read the tables, but to whom row level security shows nothing, is refused."""
+        await migrate(await self.open(), reactor)
+        role = f"blind_{self.url.rpartition('_')[2]}"
+        self.sql(
+            f"CREATE ROLE {role}; GRANT ALL ON SCHEMA graphile_worker, slayq TO {role};"
+            f" GRANT ALL ON ALL TABLES IN SCHEMA graphile_worker, slayq TO {role}"
+        )
+        self.addCleanup(self.sql, f"DROP OWNED BY {role}; DROP ROLE {role}")
+        blind = await self.open(size=1)
+        await blind.query(f"SET ROLE {role}")
+        error = await self.assertFailure(Deferred.fromCoroutine(migrate(blind, reactor)), MigrationError)
+        self.assertIn(f"row level security hides the jobs from role '{role}'", str(error))
+
     async def test_missing_privilege(self) -> None:
         """A role that may not create the schemas is named, and so is what it needs."""
         role = f"poor_{self.url.rpartition('_')[2]}"

@@ -10,11 +10,14 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import TestCase
 
 from slayq_tw.delivery import MAX_ANSWER, Answer, WebhookSender
-from slayq_tw.destinations import NO_FURTHER_RULES, DestinationRules, origin_of
-from slayq_tw.errors import DeliveryError, DestinationRefused
+from slayq_tw.destinations import NO_FURTHER_RULES, DestinationRules
+from slayq_tw.errors import DeliveryError, DestinationRefused, NoAnswer
+from slayq_tw.keyring import Keyring, Keys
 from slayq_tw.posting import Post, direct, through_treq
 from slayq_tw.webclient import Endpoints, make_agent, make_http_client
+from slayq_tw.weburl import origin_of
 
+KEYRING = Keyring(Keys("SLAY_Q_SECRET", b"secret"))
 HEAD = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
 
 
@@ -51,7 +54,7 @@ class ReceiverTests(TestCase):
 
     def send(self, url: str, timeout: float = 30.0) -> "Deferred[Answer]":
         post = self.post()
-        return WebhookSender(post, post, reactor, b"secret").send(url, lambda: b'{"a":1}', timeout)
+        return WebhookSender(post, post, reactor, KEYRING).send(url, lambda: b'{"a":1}', timeout, "job_1_0")
 
     async def refusal(self, answer: Callable[[Any], object], timeout: float = 30.0) -> str:
         """The error of a delivery to such a receiver, without the URL."""
@@ -133,6 +136,47 @@ class ReceiverTests(TestCase):
         await self.gone()
         self.assertIn("TLS: ", str(error))
 
+    async def kind(self, sending: "Deferred[Answer]") -> str:
+        """What a failed delivery tells about the receiver."""
+        error = await self.assertFailure(sending, DeliveryError)
+        if not isinstance(error, NoAnswer):
+            return "came through"
+        return "connected" if error.connected else "no connection"
+
+    async def test_no_connection(self) -> None:
+        """Refused, unknown and not verified receivers are told apart from those that answered something."""
+        self.assertEqual(await self.kind(self.send("http://127.0.0.1:9/")), "no connection")
+        self.assertEqual(await self.kind(self.send("http://nowhere.invalid/")), "no connection")
+        port = self.listen(lambda transport: transport.write(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
+        self.assertEqual(await self.kind(self.send(f"https://localhost:{port}/")), "no connection")
+        await self.gone()
+
+    async def test_connected(self) -> None:
+        """Likewise those that take a request and say nothing, or hang up."""
+        for answer in (lambda t: None, lambda t: t.loseConnection(), lambda t: t.abortConnection()):
+            url = f"http://127.0.0.1:{self.listen(answer)}/"
+            self.assertEqual(await self.kind(self.send(url, 0.2)), "connected")
+            await self.gone()
+
+    async def test_came_through(self) -> None:
+        """Garbage, an answer that breaks off or stalls, and what happens after a redirect: somebody is there."""
+        redirect = b"HTTP/1.1 307 x\r\nConnection: close\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n"
+        for said, hangs_up in (
+            (b"SSH-2.0-OpenSSH_9.2\r\n\r\n\r\n", False),
+            (HEAD + b"Content-Length: 100\r\n\r\nso far", True),
+            (HEAD + b"Content-Length: 100\r\n\r\nso far", False),
+            (redirect, True),
+        ):
+
+            def answer(transport: Any, said: bytes = said, hangs_up: bool = hangs_up) -> None:
+                transport.write(said)
+                if hangs_up:
+                    transport.loseConnection()
+
+            url = f"http://127.0.0.1:{self.listen(answer)}/"
+            self.assertEqual(await self.kind(self.send(url, 0.2)), "came through", said)
+            await self.gone()
+
 
 class TreqReceiverTests(ReceiverTests):
     """The same through treq, as redirects are followed."""
@@ -151,7 +195,7 @@ class RefusedTests(TestCase):
 
     async def refused(self, url: str, rules: DestinationRules = NO_FURTHER_RULES) -> str:
         post = self.post(rules)
-        sending = WebhookSender(post, post, reactor, b"secret").send(url, lambda: b"{}", 30.0)
+        sending = WebhookSender(post, post, reactor, KEYRING).send(url, lambda: b"{}", 30.0, "id")
         return str(await self.assertFailure(sending, DestinationRefused))
 
     async def test_spellings(self) -> None:
@@ -293,8 +337,8 @@ class NamesTests(TestCase):
 
         agent = make_agent(resolver, 1)
         post = direct(agent, through_treq(make_http_client(agent), reactor))
-        sender = WebhookSender(post, post, reactor, b"secret")
-        sending = sender.send(f"http://my_app:{port.getHost().port}/", make, 30.0)
+        sender = WebhookSender(post, post, reactor, KEYRING)
+        sending = sender.send(f"http://my_app:{port.getHost().port}/", make, 30.0, "job_1_0")
         receiver = await resolver.asked
         self.assertEqual(made, [])
         receiver.addressResolved(IPv4Address("TCP", "127.0.0.1", 0))

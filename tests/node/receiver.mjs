@@ -3,12 +3,14 @@
 //
 // Prints {"port": …} when it listens, then one JSON line for each request as it arrives and one as it is answered:
 //   {"type": "begin" | "end", "path", "verified", "fresh", "concurrent", "body", "at"}
+// With `?show` in the URL they have "headers" and "text" too, as they arrived.
 //
 // What it answers depends on the path:
 //   /ok              200
 //   /status/503      that status
 //   /fail-once       500 for the first request of an event's data.n, then 200
 //   /slow/250        200 after so many milliseconds
+//   /moved/3000      307 to /ok at that port
 //   /hang            nothing, ever
 //   /redirect?URL    307 to that URL
 import { createHmac, timingSafeEqual } from "node:crypto";
@@ -42,12 +44,13 @@ const server = createServer((request, response) => {
       fresh: Math.abs(Date.now() - body.time) < 15_000,
       concurrent,
       body,
+      ...(request.url.includes("?show") && { headers: request.headers, text }),
     };
     say({ type: "begin", ...seen });
     const [, action, argument] = request.url.split("?")[0].split("/");
-    const answer = (status) => {
+    const answer = (status, location) => {
       concurrent -= 1;
-      response.writeHead(status);
+      response.writeHead(status, location ? { location } : {});
       response.end(status === 200 ? "ok" : "as you asked");
       say({ type: "end", ...seen });
     };
@@ -55,11 +58,9 @@ const server = createServer((request, response) => {
       if (!response.writableEnded) concurrent -= 1;
     });
     if (action === "hang") return;
-    if (action === "redirect") {
-      response.setHeader("Location", request.url.slice(request.url.indexOf("?") + 1));
-      return answer(307);
-    }
+    if (action === "redirect") return answer(307, request.url.slice(request.url.indexOf("?") + 1));
     if (action === "slow") return void setTimeout(answer, Number(argument), 200);
+    if (action === "moved") return answer(307, `http://127.0.0.1:${argument}/ok`);
     if (action === "status") return answer(Number(argument));
     if (action === "fail-once") {
       const first = !failed.has(body.data?.n);

@@ -1,0 +1,223 @@
+"""`slayq_tw.heartbeat` on a real Postgres: a dead daemon's jobs are due again, a living one's are left alone."""
+
+from typing import Any
+
+import psycopg2
+from twisted.internet.defer import Deferred, DeferredList, gatherResults
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
+
+from slayq_tw import whereabouts
+from slayq_tw.heartbeat import INTERVAL, Heartbeat
+from slayq_tw.jobs import Failure, Job, JobStore
+from slayq_tw.liveness import DEAD_AFTER
+from tests.integration.test_jobs import JobStoreTestCase
+
+
+class RecoveryTestCase(JobStoreTestCase):
+    """`self.store` is the daemon that dies, unless a test says otherwise."""
+
+    async def connect(self) -> None:
+        await super().connect()
+        self.clock = Clock()
+        self.recoveries = 0
+
+    def heartbeat(self, store: JobStore, *, holds_jobs: bool = False) -> Heartbeat:
+        def recovered() -> None:
+            self.recoveries += 1
+
+        return Heartbeat(self.database, store.worker, self.clock, lambda: holds_jobs, recovered)
+
+    async def watch(self, heartbeat: Heartbeat, seconds: float) -> None:
+        """Let time pass for a heartbeat, turn by turn."""
+        for _ in range(int(seconds / INTERVAL)):
+            self.clock.advance(INTERVAL)
+            await self.turn(heartbeat)
+
+    async def turn(self, heartbeat: Heartbeat) -> None:
+        """One turn, with the recoveries that it leads to."""
+        await heartbeat._turn()
+        await DeferredList(list(heartbeat._recoveries.values()))
+
+    async def a_death(self) -> Heartbeat:
+        """Have `self.store` beat once and no more; another daemon, that sees it."""
+        await self.heartbeat(self.store).enter()
+        self.sql("UPDATE slayq._private_daemons SET place = 'elsewhere'")
+        other = self.heartbeat(await self.a_store())
+        await other.enter()
+        await other._turn()
+        return other
+
+    def daemons(self) -> list[Any]:
+        return [
+            worker for (worker,) in self.sql("SELECT worker FROM slayq._private_daemons ORDER BY started_at")
+        ]
+
+
+class RecoveryTests(RecoveryTestCase):
+    """What comes back, and how."""
+
+    async def test_dead_daemon(self) -> None:
+        """Its jobs and lanes are free after ten seconds, the attempt uncounted, also the last one."""
+        keyed = self.add(job_key="k", max_attempts=1)
+        last = self.add(max_attempts=1)
+        in_lane = self.add(queue_name="lane", max_attempts=1, job_key="l")
+        await self.store.claim([(("mail",), 10)])
+        other = await self.a_death()
+        await self.watch(other, DEAD_AFTER - INTERVAL)
+        self.assertEqual((self.recoveries, self.row(last, "is_available")), (0, (False,)))
+        with capturedLogs() as events:
+            await self.watch(other, INTERVAL)
+        for number in (keyed, last, in_lane):
+            self.assertEqual(self.row(number, "attempts, locked_by, locked_at"), (0, None, None))
+        self.assertIsNone(self.lane_holder("lane"))
+        (event,) = [event for event in events if event.get("event") == "daemon_recovered"]
+        self.assertEqual((event["worker"], event["count"]), (self.store.worker, 3))
+        self.assertEqual((self.recoveries, self.daemons()), (1, [other._worker]))
+
+    async def test_superseded(self) -> None:
+        """A job whose key was re-added meanwhile is only unlocked: its successor runs instead, also on the last attempt."""
+        old = self.add(job_key="k", max_attempts=1)
+        stays = self.add(job_key="s", max_attempts=1)
+        # A transaction from before the claim stamps the row with its own beginning.
+        early = psycopg2.connect(self.admin.dsn)
+        self.addCleanup(early.close)
+        with early.cursor() as cursor:
+            cursor.execute("SELECT now()")
+            await self.store.claim([(("mail",), 10)])
+            cursor.execute("SELECT graphile_worker.add_job('mail', job_key => 'k', max_attempts => 1)")
+        early.commit()
+        await self.watch(await self.a_death(), DEAD_AFTER)
+        self.assertEqual(self.row(old, "key, attempts, locked_by, is_available"), (None, 1, None, False))
+        self.assertEqual(self.row(stays, "key, attempts, is_available"), ("s", 0, True))
+        self.assertEqual(len((await self.claimed_ids((("mail",), 10)))[0]), 2)
+
+    async def test_superseded_by_name(self) -> None:
+        """So is a keyless job that the application re-added by the name that its receiver knows."""
+        payload = '{"url":"http://a/","retry":0,"event":"e","cache":{}}'
+        old = self.add(payload=payload, max_attempts=1)
+        await self.store.claim([(("mail",), 10)])
+        self.sql("SELECT public.add_worker_job('mail', %s, job_key => %s)", payload, f"job-{old}")
+        await self.watch(await self.a_death(), DEAD_AFTER)
+        self.assertEqual(self.row(old, "attempts, locked_by, is_available"), (1, None, False))
+
+    async def test_others_locks(self) -> None:
+        """A Node worker's locks are left to its own rule, whatever it does."""
+        number = self.add(queue_name="lane")
+        self.sql("UPDATE graphile_worker._private_jobs SET locked_by = 'pool-node', locked_at = now()")
+        self.sql("UPDATE graphile_worker._private_job_queues SET locked_by = 'pool-node', locked_at = now()")
+        await self.watch(await self.a_death(), 2 * DEAD_AFTER)
+        self.assertEqual(self.row(number, "locked_by"), ("pool-node",))
+        self.assertEqual(self.lane_holder("lane"), "pool-node")
+
+    async def test_one_recovers(self) -> None:
+        """Of two that see it, one does it."""
+        self.add()
+        await self.store.claim([(("mail",), 10)])
+        first = await self.a_death()
+        second = self.heartbeat(await self.a_store())
+        await second.enter()
+        for _ in range(int(DEAD_AFTER / INTERVAL) + 1):
+            self.clock.advance(INTERVAL)
+            await gatherResults([Deferred.fromCoroutine(self.turn(one)) for one in (first, second)])
+        self.assertEqual(self.recoveries, 1)
+
+    async def test_beats_after_all(self) -> None:
+        """A beat in the last moment keeps the jobs."""
+        number = self.add()
+        await self.store.claim([(("mail",), 10)])
+        other = await self.a_death()
+        await self.watch(other, DEAD_AFTER - INTERVAL)
+        self.sql("UPDATE slayq._private_daemons SET beat = beat + 1 WHERE worker = %s", self.store.worker)
+        await self.watch(other, INTERVAL)
+        self.assertEqual(self.row(number, "locked_by"), (self.store.worker,))
+
+    async def test_outage(self) -> None:
+        """While the watcher could not look, nobody is taken for dead."""
+        number = self.add()
+        await self.store.claim([(("mail",), 10)])
+        other = await self.a_death()
+        await self.watch(other, DEAD_AFTER - INTERVAL)
+        self.sql("ALTER TABLE slayq._private_daemons RENAME TO away")
+        await self.watch(other, 2 * DEAD_AFTER)
+        self.sql("ALTER TABLE slayq.away RENAME TO _private_daemons")
+        await self.watch(other, DEAD_AFTER)
+        self.assertEqual(self.row(number, "locked_by"), (self.store.worker,))
+        await self.watch(other, INTERVAL)
+        self.assertEqual(self.row(number, "locked_by"), (None,))
+
+    async def test_process_that_is_gone(self) -> None:
+        """What a process of this machine left is returned at once when it demonstrably runs no more."""
+        number = self.add()
+        await self.store.claim([(("mail",), 10)])
+        await self.heartbeat(self.store).enter()
+        await self.heartbeat(await self.a_store()).enter()
+        self.assertEqual(self.row(number, "locked_by"), (self.store.worker,))
+        self.sql("UPDATE slayq._private_daemons SET process = '1 1' WHERE worker = %s", self.store.worker)
+        self.assertTrue(whereabouts.is_gone(whereabouts.here(), "1 1"))
+        await self.heartbeat(await self.a_store()).enter()
+        self.assertEqual(self.row(number, "locked_by, attempts"), (None, 0))
+
+    async def test_clean_end(self) -> None:
+        """A daemon that holds nothing takes its row away; one that does leaves it for the others."""
+        for holds in (False, True):
+            heartbeat = self.heartbeat(self.store, holds_jobs=holds)
+            await heartbeat.enter()
+            heartbeat.startService()
+            await heartbeat.stopService()
+            self.assertEqual(self.daemons(), [self.store.worker] if holds else [])
+
+
+class DeclaredDeadTests(RecoveryTestCase):
+    """A daemon that was taken for dead, and lives."""
+
+    async def a_mistake(self, **arguments: Any) -> Job:
+        """A claimed job whose daemon was declared dead meanwhile."""
+        self.number = self.add(**arguments)
+        job = await self.claim_one()
+        await self.watch(await self.a_death(), DEAD_AFTER)
+        return job
+
+    async def test_it_says_so(self) -> None:
+        """It notices at its next beat, once, and is watched again."""
+        zombie = self.heartbeat(self.store)
+        await zombie.enter()
+        self.sql("DELETE FROM slayq._private_daemons")
+        with capturedLogs() as events:
+            await zombie._turn()
+            await zombie._turn()
+        self.assertEqual([event.get("event") for event in events], ["declared_dead"])
+        self.assertEqual(self.daemons(), [self.store.worker])
+
+    async def test_success(self) -> None:
+        """Its success counts: the event was delivered."""
+        job = await self.a_mistake(queue_name="lane")
+        other = await self.a_store()
+        ((again,),) = await other.claim([(("mail",), 1)])
+        self.assertEqual(await self.store.complete([job]), {job.id})
+        self.assertIsNone(self.row(job.id, "id"))
+        self.assertEqual(self.lane_holder("lane"), other.worker)
+        self.assertEqual(await other.complete([again]), set())
+        self.assertIsNone(self.lane_holder("lane"))
+
+    async def test_success_of_another_request(self) -> None:
+        """Unless its key was re-added in place: that is another request, which is still to be delivered."""
+        job = await self.a_mistake(job_key="k")
+        self.sql("SELECT graphile_worker.add_job('mail', '{\"n\":2}', job_key => 'k')")
+        self.assertEqual(await self.store.complete([job]), set())
+        self.assertEqual(self.row(job.id, "key, is_available"), ("k", True))
+
+    async def test_failure_and_release(self) -> None:
+        """Its failures and hand-backs touch nothing that somebody else has, nor what waits for somebody."""
+        job = await self.a_mistake(queue_name="lane")
+        free = self.row(job.id, "attempts, locked_by, run_at, last_error")
+        self.assertEqual(await self.store.fail([Failure(job, "late")]), {})
+        self.assertEqual(await self.store.release([job]), set())
+        self.assertEqual(self.row(job.id, "attempts, locked_by, run_at, last_error"), free)
+        other = await self.a_store()
+        await other.claim([(("mail",), 1)])
+        held = self.row(job.id, "attempts, locked_by, run_at, last_error")
+        self.assertEqual(await self.store.fail([Failure(job, "late")]), {})
+        self.assertEqual(await self.store.release([job]), set())
+        self.assertEqual(self.row(job.id, "attempts, locked_by, run_at, last_error"), held)
+        self.assertEqual(self.lane_holder("lane"), other.worker)
