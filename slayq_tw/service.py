@@ -258,7 +258,7 @@ def build(
         service.migrated(await breaking_revision(database))
 
     slots = sum(queue.concurrency for queue in config.queues) + 1
-    agent = make_agent(reactor, slots)
+    agent = make_agent(reactor, slots, config.destinations)
     treq_post = through_treq(make_http_client(agent), reactor)
     keyring = Keyring(config.keys, config.origin_keys, now if config.standard_webhooks else None)
     sender = WebhookSender(direct(agent, treq_post), treq_post, reactor, keyring)
