@@ -1,8 +1,9 @@
 """How fast a backlog is worked off, and what a delivery costs."""
 
+import contextlib
 import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bench.contestants import Contestant
@@ -10,7 +11,7 @@ from bench.figures import Samples
 from bench.jobs import Config, by_concurrency, identifiers, sample
 from bench.plan import Plan
 from bench.postgres import Database
-from bench.processes import cpu_seconds
+from bench.processes import BenchError, Child, cpu_seconds
 from bench.rig import START_TIMEOUT, Rig
 
 TIMEOUT = 600.0
@@ -54,6 +55,7 @@ def drain(
     deliveries: int,
     everything: bool,
     wrap: Sequence[str] = (),
+    workers: int = 1,
 ) -> Drain:
     """Start a worker on a database that is filled, and see how long it takes. The worker is stopped in the end.
 
@@ -68,9 +70,10 @@ def drain(
         deliveries: how many are measured.
         everything: whether these are all; then the end is when the table is empty, else when the last one arrived.
         wrap: a command to run the worker under.
+        workers: how many are started.
 
     Raises:
-        BenchError: it did not work the jobs off.
+        BenchError: they did not work the jobs off, or made more requests than there were jobs.
     """
     first_due = database.row(_FIRST_DUE)[0]
     database.close()
@@ -79,22 +82,28 @@ def drain(
     wal = rig.server.wal_position()
     counted = rig.receiver.count()
     statements = database.statements
-    with rig.worker(contestant, database, config, wrap) as worker:
+    with contextlib.ExitStack() as stack:
+        running = [
+            stack.enter_context(rig.worker(contestant, database, config, wrap)) for _ in range(workers)
+        ]
+        worker = running[0]
         before = rig.receiver.count()
         while rig.receiver.count() == before:
             worker.wait(0.002, worker.began + START_TIMEOUT)
         arrived = time.monotonic()
-        first_cpu, first_postgres = cpu_seconds(worker.pid), cpu_seconds(rig.server.pid)
+        first_cpu, first_postgres = _cpu_of(running), cpu_seconds(rig.server.pid)
         first = _first_claim(database, first_due, arrived)
         while rig.receiver.count() - counted < deliveries:
             worker.wait(_GLANCE, worker.began + TIMEOUT)
         while everything and not database.empty():
             worker.wait(0.002, worker.began + TIMEOUT)
         now = time.monotonic()
-        cpu, postgres_cpu = cpu_seconds(worker.pid), cpu_seconds(rig.server.pid)
+        cpu, postgres_cpu = _cpu_of(running), cpu_seconds(rig.server.pid)
         wal = rig.server.wal_position() - wal
     database.close()
     rig.server.wait_until_alone(database.name)
+    if everything and (requests := rig.receiver.count() - counted) != deliveries:
+        raise BenchError(f"{contestant.name} made {requests} requests for {deliveries} jobs")
     return Drain(
         deliveries=deliveries,
         seconds=now - first,
@@ -107,6 +116,10 @@ def drain(
         - (database.statements - statements),
         wal=wal,
     )
+
+
+def _cpu_of(workers: Iterable[Child]) -> float:
+    return sum(cpu_seconds(worker.pid) for worker in workers)
 
 
 def _first_claim(database: Database, first_due: int, arrived: float) -> float:

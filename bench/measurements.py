@@ -8,7 +8,7 @@ from bench.footprint import measure_footprint, measure_memory
 from bench.latency import measure_latency, measure_latency_curve
 from bench.plan import Plan
 from bench.rig import Rig
-from bench.scale import measure_backlog, measure_churn, measure_lanes, measure_throughput_curve
+from bench.scale import measure_backlog, measure_churn, measure_lanes, measure_throughput_curve, measure_two
 from bench.starting import measure_start
 
 MEASUREMENTS: dict[str, Callable[[Rig, Plan, Samples], None]] = {
@@ -20,6 +20,7 @@ MEASUREMENTS: dict[str, Callable[[Rig, Plan, Samples], None]] = {
     "memory": measure_memory,
     "backlog": measure_backlog,
     "lanes": measure_lanes,
+    "two": measure_two,
     "churn": measure_churn,
     "throughput-curve": measure_throughput_curve,
     "latency-curve": measure_latency_curve,

@@ -77,6 +77,7 @@ FULL = Plan(
         "memory",
         "backlog",
         "lanes",
+        "two",
         "churn",
         "throughput-curve",
         "latency-curve",

@@ -53,7 +53,7 @@ class Receiver:
         return f"http://127.0.0.1:{self.port}/api/slay-q"
 
     def count(self) -> int:
-        """Requests of the contestants so far, the cron tick's among them."""
+        """Requests of the contestants so far."""
         raise NotImplementedError
 
     def stop(self) -> None:

@@ -39,6 +39,8 @@ _FORMS = {
     "backlog future": ("deliveries a second beside as many future jobs", "{:,.0f}"),
     "lanes without": ("deliveries a second, no serial lanes", "{:,.0f}"),
     "lanes with": ("deliveries a second, serial lanes", "{:,.0f}"),
+    "daemons 1": ("deliveries a second, one daemon", "{:,.0f}"),
+    "daemons 2": ("deliveries a second, two daemons on one database", "{:,.0f}"),
 }
 
 

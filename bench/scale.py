@@ -47,6 +47,25 @@ def measure_lanes(rig: Rig, plan: Plan, samples: Samples) -> None:
             samples.record(f"lanes {what}", DAEMON.name, jobs / run.seconds)
 
 
+def measure_two(rig: Rig, plan: Plan, samples: Samples) -> None:
+    """Two daemons on one database beside one, with the same number of jobs; each of them is delivered once."""
+    for _ in plan.fewer_turns():
+        for workers in (1, 2):
+            with rig.database() as database:
+                database.add(2 * plan.jobs, by_concurrency(sample()), rig.receiver.url)
+                database.settle()
+                run = drain(
+                    rig,
+                    DAEMON,
+                    database,
+                    sample(),
+                    deliveries=2 * plan.jobs,
+                    everything=True,
+                    workers=workers,
+                )
+            samples.record(f"daemons {workers}", DAEMON.name, 2 * plan.jobs / run.seconds)
+
+
 def measure_throughput_curve(rig: Rig, plan: Plan, samples: Samples) -> None:
     """The rate of one queue over its concurrency."""
     for contestants in plan.fewer_turns():

@@ -152,13 +152,19 @@ async def until_any(children: Sequence[Child], happened: Callable[[], bool], wha
 
 
 class NodeReceiver(Child):
-    """`tests/node/receiver.mjs`. Wait for `ready` first."""
+    """`tests/node/receiver.mjs`. Wait for `ready` first.
 
-    def __init__(self, case: Owner, secret: str) -> None:
+    Args:
+        case: the test.
+        secret: with which requests are signed.
+        port: where to listen; 0 for any free one.
+    """
+
+    def __init__(self, case: Owner, secret: str, port: int = 0) -> None:
         super().__init__(
             case,
             [program("node"), str(ROOT / "tests/node/receiver.mjs")],
-            {"PATH": os.environ["PATH"], "SLAY_Q_WORKER_SECRET": secret},
+            {"PATH": os.environ["PATH"], "SLAY_Q_WORKER_SECRET": secret, "PORT": str(port)},
         )
 
     async def ready(self) -> str:

@@ -10,7 +10,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import TestCase
 
 from slayq_tw.delivery import MAX_ANSWER, Answer, WebhookSender
-from slayq_tw.errors import DeliveryError
+from slayq_tw.errors import DeliveryError, NoAnswer
 from slayq_tw.keyring import Keyring, Keys
 from slayq_tw.posting import Post, direct, through_treq
 from slayq_tw.webclient import AnyNameEndpoint, Endpoints, make_agent, make_http_client
@@ -133,6 +133,47 @@ class ReceiverTests(TestCase):
         error = await self.assertFailure(self.send(f"https://localhost:{port}/"), DeliveryError)
         await self.gone()
         self.assertIn("TLS: ", str(error))
+
+    async def kind(self, sending: "Deferred[Answer]") -> str:
+        """What a failed delivery tells about the receiver."""
+        error = await self.assertFailure(sending, DeliveryError)
+        if not isinstance(error, NoAnswer):
+            return "came through"
+        return "connected" if error.connected else "no connection"
+
+    async def test_no_connection(self) -> None:
+        """Refused, unknown and not verified receivers are told apart from those that answered something."""
+        self.assertEqual(await self.kind(self.send("http://127.0.0.1:9/")), "no connection")
+        self.assertEqual(await self.kind(self.send("http://nowhere.invalid/")), "no connection")
+        port = self.listen(lambda transport: transport.write(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
+        self.assertEqual(await self.kind(self.send(f"https://localhost:{port}/")), "no connection")
+        await self.gone()
+
+    async def test_connected(self) -> None:
+        """Likewise those that take a request and say nothing, or hang up."""
+        for answer in (lambda t: None, lambda t: t.loseConnection(), lambda t: t.abortConnection()):
+            url = f"http://127.0.0.1:{self.listen(answer)}/"
+            self.assertEqual(await self.kind(self.send(url, 0.2)), "connected")
+            await self.gone()
+
+    async def test_came_through(self) -> None:
+        """Garbage, an answer that breaks off or stalls, and what happens after a redirect: somebody is there."""
+        redirect = b"HTTP/1.1 307 x\r\nConnection: close\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n"
+        for said, hangs_up in (
+            (b"SSH-2.0-OpenSSH_9.2\r\n\r\n\r\n", False),
+            (HEAD + b"Content-Length: 100\r\n\r\nso far", True),
+            (HEAD + b"Content-Length: 100\r\n\r\nso far", False),
+            (redirect, True),
+        ):
+
+            def answer(transport: Any, said: bytes = said, hangs_up: bool = hangs_up) -> None:
+                transport.write(said)
+                if hangs_up:
+                    transport.loseConnection()
+
+            url = f"http://127.0.0.1:{self.listen(answer)}/"
+            self.assertEqual(await self.kind(self.send(url, 0.2)), "came through", said)
+            await self.gone()
 
 
 class TreqReceiverTests(ReceiverTests):
