@@ -88,7 +88,8 @@ class ResponseReader:
             self.keep_alive = False  # more than was asked for
 
     def on_status(self, phrase: bytes) -> None:
-        self._phrase += phrase
+        if self.response is None:  # otherwise it is of a response that nobody asked for
+            self._phrase += phrase
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.response is None:  # otherwise it is a trailer

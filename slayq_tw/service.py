@@ -265,7 +265,7 @@ def build(
     results = ResultWriter(store, reactor, wake, lambda: store.held > results.pending)
     recall = Recall(store.recall, wake, reactor)
     worker = JobWorker(sender, results, timeouts, Circuits(reactor, recall.waiting), now, verbose=verbose)
-    claimer = Claimer(store, reactor)
+    claimer = Claimer(store, reactor, lambda: results.behind)
     pace = Pace(lambda: listener.hears, wake, reactor)
     work = pace.following(worker.work)
     groups = [(queue.names, queue.concurrency) for queue in config.queues]
