@@ -101,6 +101,7 @@ class EncodedTests(SynchronousTestCase):
             "HTTP://Bücher.Example/ä?ö=ü#z": "http://xn--bcher-kva.example/%C3%A4?%C3%B6=%C3%BC",
             "http://my_app:3000/a%2Fb//c?d=%20+e&f": "http://my_app:3000/a%2Fb//c?d=%20+e&f",
             "http://[::1]:3000/x": "http://[::1]:3000/x",
+            "http://[0:0::0001]/": "http://[::1]/",
             "https://u:p@app.test:443": "https://app.test",
         }.items():
             self.assertEqual(encoded(url).to_text(), wire)
