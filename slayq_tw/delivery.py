@@ -249,7 +249,7 @@ class _AnswerBody(Protocol):
         if reason.check(ResponseDone, PotentialDataLoss):
             self._end()
         elif not self.over.called:
-            self.over.errback(DeliveryError(f"the answer broke off: {described(reason.value)}"))
+            self.over.errback(DeliveryError(f"the answer broke off: {described(innermost(reason.value))}"))
 
     def _end(self) -> None:
         if not self.over.called:

@@ -8,7 +8,9 @@ from treq.cookies import IndexableCookieJar
 from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.web.client import BrowserLikePolicyForHTTPS, HostnameCachingHTTPSPolicy
-from twisted.web.iweb import IAgent
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IBodyProducer, IResponse
+from zope.interface import implementer
 
 from slayq_tw import __version__
 from slayq_tw.agent import KeepAliveAgent
@@ -44,9 +46,41 @@ def make_agent(reactor: Any, connections: int, rules: DestinationRules = NO_FURT
 
 
 def make_http_client(agent: IAgent) -> HTTPClient:
-    """treq's client over an agent, without a memory for cookies."""
+    """treq's client over an agent, without a memory for cookies, and without decompression."""
     no_cookies = IndexableCookieJar(policy=DefaultCookiePolicy(allowed_domains=()))
-    return HTTPClient(agent, cookiejar=no_cookies)
+    return HTTPClient(Uncompressed(agent), cookiejar=no_cookies)
+
+
+@implementer(IAgent)
+class Uncompressed:
+    """Asks for answers as they are, and leaves those packed that are packed all the same.
+
+    treq would unpack whatever comes, a whole segment at once: one of 64 KiB may become 64 MiB.
+
+    Args:
+        agent: sends.
+    """
+
+    def __init__(self, agent: IAgent) -> None:
+        self._agent = agent
+
+    def request(
+        self,
+        method: bytes,
+        uri: bytes,
+        headers: Headers | None = None,
+        bodyProducer: IBodyProducer | None = None,
+    ) -> "Deferred[IResponse]":
+        """As IAgent's."""
+        if headers is not None:
+            headers = headers.copy()
+            headers.removeHeader(b"accept-encoding")
+        return self._agent.request(method, uri, headers, bodyProducer).addCallback(_as_it_is)
+
+
+def _as_it_is(response: IResponse) -> IResponse:
+    response.headers.removeHeader(b"content-encoding")
+    return response
 
 
 class Endpoints:

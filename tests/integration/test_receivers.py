@@ -1,5 +1,6 @@
 """`slayq_tw.delivery` over real sockets: receivers that misbehave."""
 
+import gzip
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +29,7 @@ class Rude(Protocol):
         self.factory.met.append(self)
 
     def dataReceived(self, data: bytes) -> None:
+        self.factory.heard(data)
         self.factory.answer(self.transport)
 
     def connectionLost(self, reason: Any = None) -> None:
@@ -41,6 +43,7 @@ class ReceiverTests(TestCase):
     def listen(self, answer: Callable[[Any], object]) -> int:
         self.server: Any = Factory.forProtocol(Rude)
         self.server.answer = answer
+        self.server.heard = lambda data: None
         self.server.met = []
         self.server.left = Deferred()
         port = reactor.listenTCP(0, self.server, interface="127.0.0.1")  # type: ignore[attr-defined]
@@ -94,7 +97,9 @@ class ReceiverTests(TestCase):
             transport.write(HEAD + b"Content-Length: 100\r\n\r\nso far")
             transport.loseConnection()
 
-        self.assertTrue(await self.refusal(in_the_middle))
+        self.assertEqual(
+            await self.refusal(in_the_middle), "the answer broke off: Connection was closed cleanly"
+        )
 
     async def test_garbage(self) -> None:
         """What is no HTTP is a failure that says so."""
@@ -113,6 +118,24 @@ class ReceiverTests(TestCase):
         answer = await self.send(f"http://127.0.0.1:{self.listen(pour)}/")
         await self.gone()
         self.assertEqual(answer.status, 200)
+
+    async def test_compressed(self) -> None:
+        """An answer is not unpacked: it was not asked for like that, and a small one may have a large content."""
+        asked = []
+
+        def answer(transport: Any) -> None:
+            packed = gzip.compress(b"no")
+            transport.write(
+                HEAD + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed) + packed
+            )
+
+        port = self.listen(answer)
+        self.server.heard = asked.append
+        answered = await self.send(f"http://127.0.0.1:{port}/")
+        await self.gone()
+        self.assertEqual(answered.status, 200)
+        self.assertIn("\N{REPLACEMENT CHARACTER}", answered.excerpt)
+        self.assertNotIn(b"accept-encoding", b"".join(asked).lower())
 
     async def test_silence(self) -> None:
         """A receiver that does not answer, or stalls, is given up, and its connection closed."""

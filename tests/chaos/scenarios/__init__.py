@@ -1,6 +1,6 @@
 """The scenarios, by name."""
 
-from tests.chaos.scenarios import clock, database, kills, limits, network, stops, transactions
+from tests.chaos.scenarios import clock, database, kills, limits, network, receivers, stops, transactions
 from tests.chaos.scenarios.scenario import Scenario
 
 SCENARIOS: dict[str, Scenario] = {
@@ -12,6 +12,7 @@ SCENARIOS: dict[str, Scenario] = {
         *network.ALL,
         *stops.ALL,
         *clock.ALL,
+        *receivers.ALL,
         *transactions.ALL,
     )
 }
