@@ -5,6 +5,7 @@ from typing import Any
 
 from treq.client import HTTPClient
 from treq.cookies import IndexableCookieJar
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.web.client import BrowserLikePolicyForHTTPS, HostnameCachingHTTPSPolicy
