@@ -257,7 +257,7 @@ class RefusedTests(TestCase):
     async def test_redirect(self) -> None:
         """A redirect passes the same checks; the error shows no credentials or query of it."""
         server: Any = Factory.forProtocol(Rude)
-        server.met, server.left = [], Deferred()
+        server.met, server.left, server.heard = [], Deferred(), len
         port = reactor.listenTCP(0, server, interface="127.0.0.1")  # type: ignore[attr-defined]
         self.addCleanup(port.stopListening)
         url = f"http://127.0.0.1:{port.getHost().port}/hook"
