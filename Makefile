@@ -2,11 +2,14 @@
 # make test   everything that continuous integration checks
 # make chaos  the daemon through kills, outages and worse (10 minutes; chaos-quick, a selection, is a part of `make test`)
 # make bench  the benchmark, beside two Node peers (45 minutes; bench-quick: one; profile: where the time goes)
+# make fuzz   new inputs for whatever reads what comes from outside, FUZZ_SECONDS=60 for each target
 #
 # All make .venv first, which takes a minute the first time. PYTHON=… chooses the interpreter, ARGS=… goes to pytest,
 # to the benchmark or to the chaos suite.
 
 PYTHON ?=
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?= canonical plain payload url retry_after response bounds connection
 VENV := .venv
 BIN := $(VENV)/bin
 METADATA := pyproject.toml setup.py setup.cfg
@@ -17,7 +20,7 @@ PEERS := bench/peer/node_modules/.package-lock.json
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .NOTPARALLEL:
-.PHONY: run test lint types once unit image-test chaos chaos-quick bench bench-quick bench-smoke bench-tools profile clean
+.PHONY: run test lint types once unit image-test chaos chaos-quick bench bench-quick bench-smoke bench-tools profile fuzz clean
 
 run: $(VENV)/.dev
 	@$(BIN)/slayq dev
@@ -41,6 +44,12 @@ once: $(VENV)/.test
 	$(BIN)/python -m venv $(ONCE)/venv
 	$(ONCE)/venv/bin/pip install --quiet "$$(echo $(ONCE)/*.whl)[dev]"
 	cd $(ONCE) && venv/bin/slayq dev --once
+
+# All of them, also when one finds something: its input is then in tests/fuzz/corpus.
+fuzz: $(VENV)/.fuzz
+	@status=0; for target in $(FUZZ_TARGETS); do \
+	  $(BIN)/python -m tests.fuzz $$target --seconds $(FUZZ_SECONDS) || status=1; \
+	done; exit $$status
 
 image-test: $(VENV)/.test
 	$(BIN)/python docker/test-image
@@ -73,6 +82,10 @@ $(PEERS): bench/peer/package.json
 
 $(VENV)/.dev: $(VENV)/.python $(METADATA)
 	$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.fuzz: $(VENV)/.python $(METADATA)
+	$(BIN)/pip install --quiet --editable '.[fuzz]'
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.python $(METADATA)

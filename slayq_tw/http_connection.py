@@ -67,6 +67,7 @@ class Connection(Protocol):
         self._tcp: Any = None
         self._socket: socket.socket | None = None
         self._spoiled = False
+        self._over = False
         self._closing: Any = None
 
     def connectionMade(self) -> None:
@@ -237,6 +238,7 @@ class Connection(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is over, and so is what was going on."""
+        self._over = True
         if self._closing is not None and self._closing.active():
             self._closing.cancel()
         self._lost(self)
@@ -277,7 +279,7 @@ class Connection(Protocol):
 
     def close(self) -> None:
         """Part properly, within `CLOSE_TIMEOUT`."""
-        if self._closing is None:
+        if self._closing is None and not self._over:
             self._closing = self._clock.callLater(CLOSE_TIMEOUT, self.abort)
             self.transport.loseConnection()  # type: ignore[union-attr]
 

@@ -88,7 +88,8 @@ class ResponseReader:
             self.keep_alive = False  # more than was asked for
 
     def on_status(self, phrase: bytes) -> None:
-        self._phrase += phrase
+        if self.response is None:  # otherwise it is of a response that nobody asked for
+            self._phrase += phrase
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.response is None:  # otherwise it is a trailer
@@ -120,7 +121,7 @@ class ResponseReader:
         self.complete = self._bodiless  # llhttp would wait for the body that answers HEAD without sending it
 
     def on_body(self, data: bytes) -> None:
-        if not self.complete:
+        if self.response is not None and not self.complete:  # some 1xx get one
             self._unstructured = 0
             self.chunks.append(data)
 

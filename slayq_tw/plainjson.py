@@ -38,17 +38,18 @@ def read(text: str) -> dict[str, Any] | None:
     try:
         text.encode()
         members = _decode(text)
-    except ValueError:  # half a surrogate pair, or no JSON at all: the slow way says what is wrong
+    except (
+        ValueError,
+        RecursionError,
+    ):  # half a surrogate pair, no JSON at all, or a stack that is deep already
         return None
     return members if isinstance(members, dict) else None
 
 
 def write(value: object) -> bytes | None:
     """What `read` has read, or a part of it, as canonical JSON; None when it is not plain."""
-    text = _encode(value)
-    if _NOT_PLAIN.search(text):
-        return None
     try:
-        return text.encode()
-    except UnicodeEncodeError:
+        text = _encode(value)
+        return None if _NOT_PLAIN.search(text) else text.encode()
+    except (UnicodeEncodeError, RecursionError):
         return None

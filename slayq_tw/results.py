@@ -18,6 +18,8 @@ BATCH = 500
 """Results of one kind in one statement, at most."""
 LINGER = 0.01
 """Seconds for which results wait for company while other deliveries are under way."""
+BEHIND = 4 * BATCH
+"""Results from which on no more jobs are claimed."""
 ENOUGH = 100
 """Results for which no more company is waited for."""
 RETRY_MIN, RETRY_MAX = 0.25, 1.0
@@ -92,6 +94,11 @@ class ResultWriter:
     @property
     def _waiting(self) -> int:
         return len(self._completed) + len(self._failed) + len(self._released) + len(self._deferred)
+
+    @property
+    def behind(self) -> bool:
+        """Whether jobs end faster than that can be written."""
+        return self._waiting >= BEHIND
 
     def completed(self, job: Job) -> None:
         """The job was delivered."""

@@ -259,14 +259,14 @@ def build(
         service.migrated(await breaking_revision(database))
 
     slots = sum(queue.concurrency for queue in config.queues) + 1
-    agent = make_agent(reactor, slots)
+    agent = make_agent(reactor, slots, config.destinations)
     treq_post = through_treq(make_http_client(agent), reactor)
     keyring = Keyring(config.keys, config.origin_keys, now if config.standard_webhooks else None)
     sender = WebhookSender(direct(agent, treq_post), treq_post, reactor, keyring)
     results = ResultWriter(store, reactor, wake, lambda: store.held > results.pending)
     recall = Recall(store.recall, wake, reactor)
     worker = JobWorker(sender, results, timeouts, Circuits(reactor, recall.waiting), now, verbose=verbose)
-    claimer = Claimer(store, reactor)
+    claimer = Claimer(store, reactor, lambda: results.behind)
     heartbeat = Heartbeat(
         database, store.worker, reactor, lambda: store.held > 0 or claimer.lost_an_answer, wake, hand_back
     )

@@ -2,20 +2,25 @@
 
 import re
 from functools import lru_cache
+from socket import AF_INET6, inet_ntop, inet_pton
 from typing import Any, TypeAlias
 from urllib.parse import unquote
 
 import idna
 from hyperlink import EncodedURL
 
+MAX_URL = 8192
+"""Characters of a URL, at most: more than common servers take. What is known of URLs is kept for the next job."""
 MAX_DISPLAY = 200
 """Characters of a URL that are shown in logs and errors, at most."""
 
 Origin: TypeAlias = tuple[str, str, int]
 """Scheme, host in ASCII and lower case, port."""
 
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 _FORBIDDEN = re.compile("[\x00-\x20\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _ASCII_HOST = re.compile(r"(?=.{1,254}\Z)(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?\Z")
+_HOST_AND_PORT = re.compile(r"(?:\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*\]|[^\[\]:]*)(?::[0-9]{1,5})?\Z")
 _AUTHORITY = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:)?(?://)?([^/?#]*)([^?#]*)", re.DOTALL)
 
 
@@ -31,6 +36,8 @@ def check_web_url(url: str) -> str | None:
 
     An absolute http or https URL with a host, at most a valid port, and nothing that would have to be guessed.
     """
+    if len(url) > MAX_URL:
+        return f"is longer than {MAX_URL:,} characters"
     try:
         encoded(url)
     except ValueError as error:
@@ -41,6 +48,9 @@ def check_web_url(url: str) -> str | None:
 @lru_cache(maxsize=1024)
 def encoded(url: str) -> EncodedURL:
     """A URL in ASCII, host in IDNA, without user name, password and fragment; treq sends it as it is.
+
+    Args:
+        url: of `MAX_URL` characters at most, since it is kept.
 
     Raises:
         ValueError: see `check_web_url`; the text holds nothing of the URL.
@@ -55,6 +65,11 @@ def encoded(url: str) -> EncodedURL:
         parsed = EncodedURL.from_text(url)
     except ValueError:
         raise ValueError("has a malformed host or port") from None
+    authority = _AUTHORITY.match(url)[2]  # type: ignore[index]  # it matches any text
+    if not _HOST_AND_PORT.match(
+        authority.rpartition("@")[2]
+    ):  # the parser takes `[a]:+8_0` and foreign digits
+        raise ValueError("has a malformed host or port")
     if not parsed.host:
         raise ValueError("has no host")
     if parsed.port is not None and not 1 <= parsed.port <= 65535:
@@ -69,6 +84,13 @@ def origin_of(url: str) -> Origin:
     wire = encoded(url)
     port: Any = wire.port  # never None: both schemes have one by default
     return wire.scheme, wire.host, port
+
+
+def shown_origin(origin: Origin) -> str:
+    """An origin as one writes it."""
+    scheme, host, port = origin
+    name = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{name}" if port == _DEFAULT_PORTS.get(scheme) else f"{scheme}://{name}:{port}"
 
 
 def credentials(url: str) -> tuple[str, str] | None:
@@ -95,9 +117,9 @@ def display_url(url: str) -> str:
 
 
 def _host(host: str) -> str:
-    """A host as it stands on the wire. IP addresses were checked by the URL's parser."""
+    """A host as it stands on the wire, in one form. IPv6 addresses were checked by the URL's parser."""
     if ":" in host:
-        return host
+        return inet_ntop(AF_INET6, inet_pton(AF_INET6, host))
     if not host.isascii():
         try:
             host = idna.encode(host, uts46=True).decode("ascii")

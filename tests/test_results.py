@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from slayq_tw.errors import DatabaseError, DatabaseUnavailable
 from slayq_tw.jobs import Failure
 from slayq_tw.results import (
+    BEHIND,
     ENOUGH,
     LINGER,
     LOCK_NOT_AVAILABLE,
@@ -168,6 +169,16 @@ class ResultWriterTests(SynchronousTestCase):
         self.assertEqual(self.store.asked(), [("defer", [(1, 10.0), (2, 20.0)])])
         self.store.answer({2: START})  # somebody else has the first
         self.assertEqual((told, self.freed, self.writer.pending), ([(2, START)], 1, 0))
+
+    def test_behind(self) -> None:
+        """When the database does not keep up, it says so until it does."""
+        for number in range(BEHIND):
+            self.assertFalse(self.writer.behind)
+            self.writer.deferred(Deferral(a_job(number), 1.0, lambda *when: None))
+        self.assertTrue(self.writer.behind)
+        self.clock.advance(0)
+        self.store.answer({})
+        self.assertFalse(self.writer.behind)
 
     def test_failed_for_good(self) -> None:
         """A job without attempts left is a warning that names it."""

@@ -4,7 +4,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from slayq_tw.weburl import MAX_DISPLAY, check_web_url, credentials, display_url, encoded, origin_of
+from slayq_tw.weburl import (
+    MAX_DISPLAY,
+    MAX_URL,
+    check_web_url,
+    credentials,
+    display_url,
+    encoded,
+    origin_of,
+    shown_origin,
+)
 
 
 class CheckWebURLTests(SynchronousTestCase):
@@ -45,7 +54,18 @@ class CheckWebURLTests(SynchronousTestCase):
                 "http://a%20b/",
                 f"http://{'a' * 64}/",
             ],
-            "malformed": ["http://[::1/", "http://[::1]x/", "http://app.test:http/"],
+            "malformed": [
+                "http://[::1/",
+                "http://[::1]x/",
+                "http://[app.test]/",
+                "http://[1]:3000/",
+                "http://app.test:http/",
+                "http://app.test:+80/",
+                "http://app.test:8_0/",
+                "http://app.test:\u0661/",
+                "http://app.test:0000080/",
+            ],
+            "longer": ["http://app.test/" + "x" * MAX_URL],
             "international": ["http://ü..de/", "http://\u0378.de/"],
             "port": ["http://app.test:0/", "http://app.test:65536/", "http://app.test:/"],
             "space": [
@@ -81,9 +101,19 @@ class EncodedTests(SynchronousTestCase):
             "HTTP://Bücher.Example/ä?ö=ü#z": "http://xn--bcher-kva.example/%C3%A4?%C3%B6=%C3%BC",
             "http://my_app:3000/a%2Fb//c?d=%20+e&f": "http://my_app:3000/a%2Fb//c?d=%20+e&f",
             "http://[::1]:3000/x": "http://[::1]:3000/x",
+            "http://[0:0::0001]/": "http://[::1]/",
             "https://u:p@app.test:443": "https://app.test",
         }.items():
             self.assertEqual(encoded(url).to_text(), wire)
+
+    def test_shown_origin(self) -> None:
+        """An origin as one writes it."""
+        for url, shown in {
+            "http://A.test:80/x": "http://a.test",
+            "https://a.test:80": "https://a.test:80",
+            "http://[0::1]:8/": "http://[::1]:8",
+        }.items():
+            self.assertEqual(shown_origin(origin_of(url)), shown)
 
     def test_credentials(self) -> None:
         """User name and password travel in a header, not in the URL."""
@@ -104,7 +134,8 @@ class OriginTests(SynchronousTestCase):
         ):
             self.assertEqual(origin_of(url), ("https", "xn--bcher-kva.test", 443))
         self.assertEqual(origin_of("http://app.test"), ("http", "app.test", 80))
-        self.assertEqual(origin_of("http://[::1]:3000/"), ("http", "::1", 3000))
+        for url in ("http://[fe80::1b]:3000/", "http://[FE80::1B]:3000/", "http://[fe80:0:00::001b]:3000/"):
+            self.assertEqual(origin_of(url), ("http", "fe80::1b", 3000))
 
 
 class DisplayURLTests(SynchronousTestCase):

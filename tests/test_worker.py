@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from slayq_tw.circuit import Wait
 from slayq_tw.configcheck import CRON_IDENTIFIER
 from slayq_tw.delivery import Answer
-from slayq_tw.errors import DeliveryError, NoAnswer
+from slayq_tw.errors import DeliveryError, DestinationRefused, NoAnswer
 from slayq_tw.http_request import Origin
 from slayq_tw.jobs import Failure, Job
 from slayq_tw.results import Deferral
@@ -177,6 +177,11 @@ class JobWorkerTests(SynchronousTestCase):
         self.assertEqual(
             (failure.error, failure.final), ("POST http://app.test/hook: Connection refused", False)
         )
+
+    def test_destination_refused(self) -> None:
+        """Where nothing may be delivered, a job fails for good at its first attempt."""
+        failure = self.failure_of(a_job(5), DestinationRefused("POST http://x/: refused: 0.0.0.0, which …"))
+        self.assertEqual((failure.error, failure.final), ("POST http://x/: refused: 0.0.0.0, which …", True))
 
     def test_undeliverable(self) -> None:
         """A payload that can never be delivered fails for good, without a request."""

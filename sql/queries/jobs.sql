@@ -110,13 +110,21 @@ SELECT id, run_at FROM released;
 
 -- name: recall_jobs
 -- Jobs that were put off until `times` are due now, in the order of `places` (0 is the last, -1 the one before it);
--- unless they are locked, or have another run_at by now, which somebody gave them who knows better.
+-- unless they are locked, or have another run_at by now, which somebody gave them who knows better. Nobody's transaction
+-- is waited for: they are due some time anyway.
 SET LOCAL enable_seqscan = off;
+WITH found AS MATERIALIZED (
+  SELECT job.id, waiting.place
+    FROM unnest(%(ids)s::bigint[], %(times)s::timestamptz[], %(places)s::integer[]) AS waiting (id, run_at, place),
+         graphile_worker._private_jobs AS job
+   WHERE job.id = ANY (%(ids)s::bigint[]) AND job.id = waiting.id AND job.run_at = waiting.run_at
+     AND job.locked_at IS NULL
+     FOR UPDATE OF job SKIP LOCKED
+)
 UPDATE graphile_worker._private_jobs AS job
-   SET run_at = now() + waiting.place * interval '1 microsecond'
-  FROM unnest(%(ids)s::bigint[], %(times)s::timestamptz[], %(places)s::integer[]) AS waiting (id, run_at, place)
- WHERE job.id = ANY (%(ids)s::bigint[]) AND job.id = waiting.id AND job.run_at = waiting.run_at
-   AND job.locked_at IS NULL
+   SET run_at = now() + found.place * interval '1 microsecond'
+  FROM found
+ WHERE job.id = ANY (ARRAY(SELECT id FROM found)) AND job.id = found.id
 RETURNING job.id;
 
 -- name: release_strays
@@ -145,8 +153,9 @@ VALUES (%(identifier)s, now())
 -- name: schedule_minute
 -- Graphile Worker's crontab rule for one item: whoever moves last_execution forward adds the job, nobody else does.
 -- `stuck` is a last_execution in the future at which the row was seen to stand still: a clock was wrong once, and
--- waiting for the time to come would silence the tick. Returns whether it was our move, whether the job is stored, and
--- what stood there before.
+-- waiting for the time to come would silence the tick. The job is due at once, also when our clock is ahead of the
+-- database's: the next tick, which takes its key, would always be stored before it was due. Returns whether it was our
+-- move, whether the job is stored, and what stood there before.
 WITH before AS (
   SELECT last_execution FROM graphile_worker._private_known_crontabs WHERE identifier = %(identifier)s
 ), moved AS (
@@ -159,8 +168,8 @@ WITH before AS (
   RETURNING identifier
 ), added AS (
   SELECT (graphile_worker.add_job(
-           moved.identifier, payload => %(payload)s::json, run_at => %(minute)s, max_attempts => 1,
-           job_key => %(key)s)).id
+           moved.identifier, payload => %(payload)s::json, run_at => least(%(minute)s::timestamptz, now()),
+           max_attempts => 1, job_key => %(key)s)).id
     FROM moved
 )
 SELECT (SELECT count(*) FROM moved), (SELECT count(id) FROM added), (SELECT last_execution FROM before);

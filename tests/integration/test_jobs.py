@@ -534,8 +534,8 @@ class CronTests(JobStoreTestCase):
     async def test_once_a_minute(self) -> None:
         """Whoever comes first adds the tick, and nobody adds one for an earlier minute (items 66, 67)."""
         await self.store.register_crontab()
-        minute = datetime.fromisoformat("2026-11-24T12:00:00+00:00")
-        earlier = datetime.fromisoformat("2026-11-24T11:59:00+00:00")
+        minute = datetime.fromisoformat("2024-11-24T12:00:00+00:00")
+        earlier = datetime.fromisoformat("2024-11-24T11:59:00+00:00")
         other = await self.a_store()
         results = await gatherResults(
             [
@@ -550,6 +550,15 @@ class CronTests(JobStoreTestCase):
                 "SELECT task_identifier, key, max_attempts, run_at FROM graphile_worker.jobs WHERE key = 'cron'"
             ),
             [(CRON_IDENTIFIER, "cron", 1, minute)],
+        )
+
+    async def test_ahead_of_the_database(self) -> None:
+        """A tick is due at once, though by the database's clock its minute is still to come."""
+        await self.store.register_crontab()
+        minute = datetime.fromisoformat("2999-11-24T12:00:00+00:00")
+        await self.store.schedule_tick(minute, "{}", None)
+        self.assertEqual(
+            self.sql("SELECT run_at <= now() FROM graphile_worker.jobs WHERE key = 'cron'"), [(True,)]
         )
 
     async def test_stuck(self) -> None:
