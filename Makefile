@@ -1,10 +1,11 @@
 # make run    development mode: an embedded Postgres, the daemon, a receiver, and a few events
 # make test   everything that continuous integration checks
+# make chaos  the daemon through kills, outages and worse (10 minutes; chaos-quick, a selection, is a part of `make test`)
 # make bench  the benchmark, beside two Node peers (45 minutes; bench-quick: one; profile: where the time goes)
 # make fuzz   new inputs for whatever reads what comes from outside, FUZZ_SECONDS=60 for each target
 #
 # All make .venv first, which takes a minute the first time. PYTHON=… chooses the interpreter, ARGS=… goes to pytest,
-# or to the benchmark.
+# to the benchmark or to the chaos suite.
 
 PYTHON ?=
 FUZZ_SECONDS ?= 60
@@ -19,12 +20,12 @@ PEERS := bench/peer/node_modules/.package-lock.json
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .NOTPARALLEL:
-.PHONY: run test lint types once unit image-test bench bench-quick bench-smoke bench-tools profile fuzz clean
+.PHONY: run test lint types once unit image-test chaos chaos-quick bench bench-quick bench-smoke bench-tools profile fuzz clean
 
 run: $(VENV)/.dev
 	@$(BIN)/slayq dev
 
-test: lint types once unit bench-smoke
+test: lint types once unit bench-smoke chaos-quick
 
 unit: $(VENV)/.test
 	@$(BIN)/python -m pytest $(ARGS)
@@ -52,6 +53,12 @@ fuzz: $(VENV)/.fuzz
 
 image-test: $(VENV)/.test
 	$(BIN)/python docker/test-image
+
+chaos: $(VENV)/.test
+	@$(BIN)/python -m tests.chaos $(ARGS)
+
+chaos-quick: $(VENV)/.test
+	@$(BIN)/python -m tests.chaos --quick $(ARGS)
 
 bench: bench-tools $(VENV)/.bench $(PEERS)
 	@$(BIN)/python -m bench $(ARGS)

@@ -198,6 +198,7 @@ class KeepAliveAgent:
 
     async def _connect(self, origin: Origin) -> Connection:
         factory = Factory.forProtocol(lambda: Connection(origin, self._clock, self._released, self._lost))
+        factory.noisy = False  # or there are two lines in the log for each connection
         connection: Any = await self._endpoint_for(*origin).connect(factory)
         self.connections.add(connection)
         await connection.ready()

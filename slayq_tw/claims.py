@@ -1,6 +1,6 @@
 """`Claimer`: one statement claims for all queues that have room."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -9,6 +9,9 @@ from twisted.python.failure import Failure
 
 from slayq_tw.errors import DatabaseError
 from slayq_tw.jobs import MAX_CLAIM, Job, JobStore
+
+BACKLOG_GLANCE = 0.02
+"""Seconds between two looks whether results are still behind."""
 
 REFRESH_INTERVAL = 30.0
 """Seconds after which task ids are read again: a clean-up may have deleted a row that an application recreated."""
@@ -54,13 +57,16 @@ class Claimer:
     Args:
         store: claims and finds.
         clock: IReactorTime, on monotonic time.
+        behind: whether more results wait to be written than should. Nothing is claimed then: jobs that are put off end
+            as fast as they are claimed, and would fill the memory.
     """
 
     log = Logger()
 
-    def __init__(self, store: JobStore, clock: Any) -> None:
+    def __init__(self, store: JobStore, clock: Any, behind: Callable[[], bool]) -> None:
         self._store = store
         self._clock = clock
+        self._behind = behind
         self._queues: list[Queue] = []
         self._busy = False
         self._waiting: list[Deferred[None]] = []
@@ -92,6 +98,9 @@ class Claimer:
         return settled
 
     def _send(self) -> None:
+        if self._behind():
+            self._next(BACKLOG_GLANCE)
+            return
         asked = [(queue, limit) for queue in self._queues if (limit := queue.ask())]
         if not asked:
             self._rest()
@@ -137,9 +146,9 @@ class Claimer:
     def _report(self, failure: Failure) -> None:
         self.log.failure("{event}: the next look claims again", failure, event="claim_bug")
 
-    def _next(self) -> None:
+    def _next(self, delay: float = 0) -> None:
         if any(queue.hungry for queue in self._queues):
-            self._clock.callLater(0, self._send)
+            self._clock.callLater(delay, self._send)
         else:
             self._rest()
 

@@ -5,28 +5,24 @@ txpostgres leaves four things to its user, and this module adds them: host names
 reactor, and a connection that dies while idle reports it once instead of logging a traceback.
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 import psycopg2
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from txpostgres import txpostgres
-from txpostgres.reconnection import ConnectionDead, DeadConnectionDetector
-from txpostgres.retrying import RetryingCall, simpleBackoffIterator
 
-from slayq_tw.errors import DatabaseError, DatabaseUnavailable
+from slayq_tw.detector import Detector
+from slayq_tw.errors import DatabaseUnavailable
 from slayq_tw.hostaddr import resolved
+from slayq_tw.pgerrors import one_line
 
 T = TypeVar("T")
 
 CONNECT_TIMEOUT = 10.0
 """Seconds for name resolution, and again for TCP, TLS and log-in."""
-
-RECONNECT_MAX_DELAY = 15.0
-"""Seconds between two attempts to reconnect, at most."""
 
 KEEPALIVE = {
     "keepalives": "1",
@@ -36,110 +32,6 @@ KEEPALIVE = {
     "tcp_user_timeout": "25000",  # milliseconds; without it, a half-open connection with unsent data lasts 15 min
 }
 """libpq's keep-alive parameters: a half-open connection is noticed within half a minute."""
-
-# Server messages that no amount of waiting cures. libpq gives no SQLSTATE for a connection that never came up.
-_HOPELESS = (
-    "password authentication failed",
-    "no password supplied",
-    "authentication failed for user",
-    "does not exist",  # database or role
-    "permission denied for database",
-    "is not permitted to log in",
-    "no pg_hba.conf entry",
-    "is not currently accepting connections",
-    "no such database",  # PgBouncer's, as are the next two
-    "no such user",
-    "unsupported startup parameter",
-    "Tenant or user not found",  # Supabase's pooler
-)
-
-
-def is_dead(failure: Failure) -> bool:
-    """Whether a failure means that its connection is gone.
-
-    The driver raises OperationalError for lock time-outs, deadlocks and a full disk as well; those carry a code.
-    """
-    if failure.check(ConnectionDone, ConnectionLost, ConnectionDead):
-        return True
-    error = failure.value
-    if not isinstance(error, psycopg2.Error):
-        return False
-    if error.pgcode is None:
-        return isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError) or (
-            type(error) is psycopg2.DatabaseError
-        )
-    return error.pgcode.startswith("08") or error.pgcode in ("57P01", "57P02", "57P03")
-
-
-def translate(failure: Failure) -> DatabaseError | None:
-    """The driver's error as one of ours, or None when it is not the driver's."""
-    error = failure.value
-    if failure.check(CancelledError):
-        return DatabaseError("the statement was cancelled: it ran longer than its statement_timeout", "57014")
-    if is_dead(failure):
-        if isinstance(error, psycopg2.Error):
-            return DatabaseUnavailable(
-                one_line(str(error)) or "the connection to Postgres was lost", error.pgcode
-            )
-        return DatabaseUnavailable("the connection to Postgres was lost")
-    if isinstance(error, psycopg2.Error):
-        return DatabaseError(one_line(str(error)), error.pgcode)
-    return None
-
-
-def one_line(text: str) -> str:
-    """A server's message without its line breaks."""
-    return " ".join(text.split())
-
-
-def is_hopeless(error: DatabaseError) -> bool:
-    """Whether a failed connect will fail for ever: a refused password, a missing database, role or privilege."""
-    return any(text in str(error) for text in _HOPELESS)
-
-
-def _delays() -> Iterator[float]:
-    delays: Iterator[float] = simpleBackoffIterator(
-        initialDelay=0.5, maxDelay=RECONNECT_MAX_DELAY, factor=1.7, maxRetries=0, now=True
-    )
-    return delays
-
-
-def _stopped(failure: Failure) -> None:
-    failure.trap(CancelledError)
-
-
-class Detector(DeadConnectionDetector):  # type: ignore[misc]  # txpostgres has no types
-    """Reconnects for ever, says so, and can be told to stop."""
-
-    log = Logger()
-
-    def __init__(self, reactor: Any) -> None:
-        super().__init__(deathChecker=is_dead, reconnectionIterator=_delays, reactor=reactor)
-        self._abandoned = False
-        self._reconnecting: Deferred[Any] = succeed(None)
-
-    def startReconnecting(self, f: Failure) -> None:
-        """Try until it works; the reason goes to the log once."""
-        if self._abandoned:
-            return
-        reason = translate(f) or f.value
-        self.log.warn("{event}: {reason}", event="database_connection_lost", reason=str(reason))
-        call = RetryingCall(self.reconnect)
-        call.reactor = self.reactor
-        self._reconnecting = call.start(self.reconnectionIterator())
-        self._reconnecting.addCallback(lambda _: self.connectionRecovered())
-        self._reconnecting.addErrback(_stopped)
-
-    def connectionRecovered(self) -> Deferred[Any]:
-        """The connection stands again: the recovery handlers run."""
-        self.log.info("{event}", event="database_connection_restored")
-        recovered: Deferred[Any] = super().connectionRecovered()
-        return recovered
-
-    def abandon(self) -> None:
-        """No reconnection any more, also not the one under way."""
-        self._abandoned = True
-        self._reconnecting.cancel()
 
 
 class Connection(txpostgres.Connection):  # type: ignore[misc]  # txpostgres has no types

@@ -8,8 +8,9 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from slayq_tw.connection import Connection, is_hopeless, translate
+from slayq_tw.connection import Connection
 from slayq_tw.errors import DatabaseUnavailable
+from slayq_tw.pgerrors import is_hopeless, translate
 
 POOL_SIZE = 4
 STATEMENT_TIMEOUT = 30.0

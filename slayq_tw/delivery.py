@@ -5,30 +5,18 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin
 
-from OpenSSL.SSL import Error as OpenSSLError
-from service_identity import VerificationError
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import (
-    ConnectError,
-    ConnectingCancelledError,
-    ConnectionClosed,
-    DNSLookupError,
-    UnsupportedAddressFamily,
-)
+from twisted.internet.error import ConnectingCancelledError, ConnectionClosed
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import (
-    RequestGenerationFailed,
-    ResponseDone,
-    ResponseFailed,
-)
+from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
 from twisted.web.iweb import IResponse
 
 from slayq_tw.deadlines import Deadlines
 from slayq_tw.document import LateDocument
-from slayq_tw.errors import DeliveryError
-from slayq_tw.http_errors import ExchangeError
+from slayq_tw.errors import DeliveryError, DestinationRefused, NoAnswer
+from slayq_tw.http_failures import NO_CONNECTION, TRANSPORT_ERRORS, described, innermost
 from slayq_tw.http_response import Response
 from slayq_tw.keyring import Keyring
 from slayq_tw.posting import Post
@@ -40,22 +28,6 @@ MAX_ANSWER = 1024 * 1024
 """Bytes of an answer's body that are read before its connection is closed."""
 EXCERPT = 300
 """Bytes of an answer's body that are kept for `last_error`."""
-
-_TRANSPORT_ERRORS = (
-    CancelledError,
-    ConnectError,
-    ConnectingCancelledError,
-    ConnectionClosed,
-    DNSLookupError,
-    ExchangeError,
-    OpenSSLError,
-    RequestGenerationFailed,
-    ResponseFailed,
-    UnsupportedAddressFamily,
-    ValueError,  # a host name that Twisted refuses
-    VerificationError,
-)
-"""What Twisted and TLS raise for a request that gets no answer."""
 
 
 @dataclass(slots=True)
@@ -108,7 +80,8 @@ class WebhookSender:
 
         Returns:
             A Deferred. It fails with DeliveryError when there is no complete answer: the text names URL and cause;
-            with CancelledError when the caller cancelled.
+            with NoAnswer, which is one, when nothing has come back at all; with DestinationRefused when nothing may be
+            delivered there, or where a redirect leads; with CancelledError when the caller cancelled.
         """
         document = LateDocument(body, self._keyring, url, webhook_id)
         delivery = _Delivery(url, document, timeout, self._following, self._deadlines)
@@ -134,6 +107,7 @@ class _Delivery:
         "_deadlines",
         "_document",
         "_following",
+        "_reached",
         "_redirects",
         "_timeout",
         "_under_way",
@@ -156,13 +130,14 @@ class _Delivery:
         self._following = following
         self._deadlines = deadlines
         self._redirects = 0
+        self._reached = False  # whether an answer's head has come
         self._under_way: Deferred[Any] | None = None
 
     def post(self, post: Post) -> None:
         """Send the request, and go on as it is answered."""
         try:
             posting = post(self._url, self._document)
-        except _TRANSPORT_ERRORS:
+        except TRANSPORT_ERRORS:
             self._failed(Failure())
             return
         self._under_way = posting
@@ -170,7 +145,8 @@ class _Delivery:
 
     def give_up(self) -> None:
         """The time is up."""
-        self._end_with(DeliveryError(f"POST {display_url(self._url)}: no answer within {self._timeout:g} s"))
+        text = f"POST {display_url(self._url)}: no answer within {self._timeout:g} s"
+        self._end_with(DeliveryError(text) if self._reached else NoAnswer(text, connected=True))
         self._cut()
 
     def _cancelled(self, _: object) -> None:
@@ -182,6 +158,7 @@ class _Delivery:
             self._under_way.cancel()
 
     def _head_came(self, response: IResponse) -> None:
+        self._reached = True
         body = response.whole() if isinstance(response, Response) else None
         if body is not None and len(body) <= MAX_ANSWER:
             self._answered(body[:EXCERPT], response)
@@ -225,14 +202,21 @@ class _Delivery:
 
     def _failed(self, failure: Failure) -> None:
         self._under_way = None
-        if failure.check(DeliveryError, *_TRANSPORT_ERRORS) is None:
+        if failure.check(DestinationRefused):
+            self._end_with(DestinationRefused(f"POST {display_url(self._url)}: {failure.value}"))
+            return
+        if failure.check(DeliveryError, *TRANSPORT_ERRORS) is None:
             self._end_with(failure)  # a fault of ours
             return
-        cause = _innermost(failure.value)
+        cause = innermost(failure.value)
         if isinstance(cause, CancelledError | ConnectingCancelledError):
             self._end_with(CancelledError())
+            return
+        text = f"POST {display_url(self._url)}: {described(cause)}"
+        if not self._reached and isinstance(cause, (*NO_CONNECTION, ConnectionClosed)):
+            self._end_with(NoAnswer(text, connected=isinstance(cause, ConnectionClosed)))
         else:
-            self._end_with(DeliveryError(f"POST {display_url(self._url)}: {_described(cause)}"))
+            self._end_with(DeliveryError(text))
 
     def _end_with(self, failure: Failure | BaseException) -> None:
         if not self.over.called:
@@ -265,7 +249,7 @@ class _AnswerBody(Protocol):
         if reason.check(ResponseDone, PotentialDataLoss):
             self._end()
         elif not self.over.called:
-            self.over.errback(DeliveryError(f"the answer broke off: {_described(reason.value)}"))
+            self.over.errback(DeliveryError(f"the answer broke off: {described(innermost(reason.value))}"))
 
     def _end(self) -> None:
         if not self.over.called:
@@ -279,21 +263,3 @@ def _field(response: IResponse, name: bytes) -> str | None:
         return None if value is None else value.decode("utf-8", "replace")
     values = response.headers.getRawHeaders(name)
     return values[0].decode("utf-8", "replace") if values else None
-
-
-def _innermost(error: Any) -> BaseException:
-    """What went wrong beneath: Twisted wraps the reasons of a failed request in a list."""
-    while reasons := getattr(error, "reasons", None):
-        error = reasons[0].value
-    innermost: BaseException = error
-    return innermost
-
-
-def _described(cause: BaseException | None) -> str:
-    """A cause in one line."""
-    if isinstance(cause, DNSLookupError):
-        return "the host name has no address"
-    text = " ".join(str(cause).split()).rstrip(".")
-    if isinstance(cause, ConnectError | ConnectionClosed | DeliveryError | ExchangeError):
-        return text or type(cause).__name__
-    return f"{type(cause).__name__}: {text}" if text else type(cause).__name__

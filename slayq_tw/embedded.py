@@ -7,6 +7,7 @@ import contextlib
 import os
 import pwd
 import secrets
+import select
 import shutil
 import signal
 import socket
@@ -42,7 +43,7 @@ class _State(NamedTuple):
 
     pid: int
     port: int
-    ready: bool
+    status: str
 
 
 class EmbeddedPostgres:
@@ -62,8 +63,11 @@ class EmbeddedPostgres:
         self._account = _account()
         self._server: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> str:
+    def start(self, port: int | None = None) -> str:
         """Start the server, and make its folder and its data first unless they are there.
+
+        Args:
+            port: None is any that is free.
 
         Returns:
             The URL of its database, password included.
@@ -72,15 +76,16 @@ class EmbeddedPostgres:
             EmbeddedPostgresError: there are no binaries, the folder cannot be used, or the server does not come up.
         """
         self._make_folder()
+        self._let_end()
         if self.running_url():
             raise EmbeddedPostgresError(f"{self.folder}: a server runs here already")
         binaries = self._runnable(self._fitting(installed()))
         if not (self._data / "PG_VERSION").exists():
             self._initialise(binaries)
         for _ in range(_PORT_TRIES):
-            port = _free_port()
-            if self._launch(binaries, port):
-                return self._url(port)
+            chosen = port or _free_port()
+            if self._launch(binaries, chosen):
+                return self._url(chosen)
         raise self._no_start()
 
     def stop(self) -> None:
@@ -103,7 +108,7 @@ class EmbeddedPostgres:
         """
         try:
             state = self._state()
-            if state is None or not state.ready:
+            if state is None or state.status != "ready":
                 return None
             # Its file outlives a server that was killed, and another process may have its id by now.
             os.kill(state.pid, 0)
@@ -113,6 +118,16 @@ class EmbeddedPostgres:
             return None
         except PermissionError as error:
             raise EmbeddedPostgresError(f"{self.folder}: belongs to another user") from error
+
+    def _let_end(self) -> None:
+        """Wait for a server that is shutting down, because the process that started it was killed."""
+        state = self._state()
+        if state is None or state.status != "stopping" or not hasattr(os, "pidfd_open"):
+            return
+        with contextlib.suppress(OSError):  # it has ended
+            ended = os.pidfd_open(state.pid)
+            select.select([ended], [], [], STOP_TIMEOUT)
+            os.close(ended)
 
     def _make_folder(self) -> None:
         try:
@@ -198,7 +213,7 @@ class EmbeddedPostgres:
                     return False
                 raise self._no_start()
             state = self._state()
-            if state is not None and state.ready and state.pid == server.pid:
+            if state is not None and state.status == "ready" and state.pid == server.pid:
                 return True
         self.stop()
         raise self._no_start()
@@ -207,7 +222,7 @@ class EmbeddedPostgres:
         """What stands in `postmaster.pid`, which a server that was killed leaves behind."""
         try:
             lines = (self._data / "postmaster.pid").read_text().split("\n")
-            return _State(int(lines[0]), int(lines[3]), lines[7].strip() == "ready")
+            return _State(int(lines[0]), int(lines[3]), lines[7].strip())
         except (FileNotFoundError, IndexError, ValueError):  # not there, or not whole yet
             return None
 

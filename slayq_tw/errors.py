@@ -17,6 +17,22 @@ class DeliveryError(SlayQError):
     """A request got no usable answer: refused, reset, timed out, or malformed. Worth another attempt."""
 
 
+class NoAnswer(DeliveryError):
+    """Nothing came back, not even a status: that speaks of the receiver rather than of the request.
+
+    Attributes:
+        connected: whether a connection stood.
+    """
+
+    def __init__(self, message: str, *, connected: bool) -> None:
+        super().__init__(message)
+        self.connected = connected
+
+
+class DestinationRefused(SlayQError):
+    """No delivery may go where this one would: the job fails for good, with this text as its `last_error`."""
+
+
 class DatabaseError(SlayQError):
     """Postgres answered with an error.
 

@@ -175,10 +175,48 @@ class JobStore:
 
     async def release(self, jobs: Sequence[Job]) -> set[int]:
         """Hand jobs back unworked, their attempt uncounted; the ids whose claim still stood."""
-        jobs = sorted(jobs, key=_by_id)
-        rows = await self._database.query(self._queries["release_jobs"], self._claims(jobs))
+        return set(await self._give_back((job, None) for job in jobs))
+
+    async def defer(self, waits: Iterable[tuple[Job, float]]) -> dict[int, datetime]:
+        """Hand jobs back as `release` does, each not to be claimed for so many seconds.
+
+        Returns:
+            By id of those whose claim still stood: from when on it can be claimed.
+        """
+        return await self._give_back(waits)
+
+    async def _give_back(self, waits: Iterable[tuple[Job, float | None]]) -> dict[int, datetime]:
+        waits = sorted(waits, key=lambda wait: wait[0].id)
+        jobs = [job for job, _ in waits]
+        rows = await self._database.query(
+            self._queries["release_jobs"],
+            {
+                **self._claims(jobs),
+                "waits": _array(["NULL" if seconds is None else seconds for _, seconds in waits]),
+            },
+        )
         self._let_go(jobs)
-        return {row[0] for row in rows}
+        return dict(rows)
+
+    async def recall(self, jobs: Sequence[tuple[int, datetime]]) -> list[int]:
+        """Make jobs due now that were put off, unless somebody has them or has given them another time.
+
+        Args:
+            jobs: id and `run_at` of each, in the order in which they shall come.
+
+        Returns:
+            The ids of those that are due now.
+        """
+        by_id = sorted((number, run_at, place) for place, (number, run_at) in enumerate(jobs, 1 - len(jobs)))
+        rows = await self._database.query(
+            self._queries["recall_jobs"],
+            {
+                "ids": _array([number for number, _, _ in by_id]),
+                "times": _array([f'"{run_at.isoformat()}"' for _, run_at, _ in by_id]),
+                "places": _array([place for _, _, place in by_id]),
+            },
+        )
+        return [row[0] for row in rows]
 
     async def release_strays(self) -> list[int]:
         """Hand back what carries this worker's id and is not held: claims whose answer was lost. Their ids.

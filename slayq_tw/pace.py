@@ -16,8 +16,8 @@ SLOWING = 10.0
 """The interval is the time since the last work divided by this: 0.05 s for half a second, 1 s after ten."""
 
 T = TypeVar("T")
-Work = Callable[[Job], Deferred[None]]
-"""What a poller does with a job."""
+Work = Callable[[Job], Deferred[None] | None]
+"""What a poller does with a job. None: nothing, it was put off."""
 
 
 def interval(idle: float) -> float:
@@ -47,11 +47,12 @@ class Pace(Service):
     def following(self, work: Work) -> Work:
         """The same work; a job's beginning and end set the pace. An application often adds jobs in both."""
 
-        def followed(job: Job) -> Deferred[None]:
-            if self._announced():
-                return work(job)
+        def followed(job: Job) -> Deferred[None] | None:
+            working = work(job)
+            if working is None or self._announced():
+                return working
             self._worked(None)
-            return work(job).addBoth(self._worked)
+            return working.addBoth(self._worked)
 
         return followed
 

@@ -31,7 +31,7 @@ class QueuePoller(Service):
         names: the queue's identifiers, its own name first; they share the slots.
         concurrency: deliveries in flight at once.
         claimer: claims for this queue and others.
-        work: delivers one job and records its end; does not fail.
+        work: delivers one job and records its end; does not fail. None if it was put off instead.
         release: records that a job goes back unworked.
         clock: IReactorTime, on monotonic time.
     """
@@ -43,7 +43,7 @@ class QueuePoller(Service):
         names: Sequence[str],
         concurrency: int,
         claimer: Claimer,
-        work: Callable[[Job], Deferred[None]],
+        work: Callable[[Job], Deferred[None] | None],
         release: Callable[[Job], None],
         clock: Any,
     ) -> None:
@@ -60,6 +60,8 @@ class QueuePoller(Service):
         self._more = False  # whether there may be jobs that were not asked for yet
         self._duration: float | None = None
         self._last_finish = 0.0
+        self._put_off = 0  # jobs since the last delivery
+        self._too_many = False  # whether more may be held than can begin soon
         self._loop = SupervisedLoop(self._poll, POLL_INTERVAL, clock, f"queue {names[0]}")
         self._away = False
         claimer.serve(self)
@@ -137,12 +139,20 @@ class QueuePoller(Service):
                 self._release(self._unstarted.popleft())
         while self._unstarted and self._slots.tokens:
             self._launch(self._unstarted.popleft())
+        if self._too_many:
+            self._hand_back_beyond(self._ahead())
         self._filling = False
 
     def _launch(self, job: Job) -> None:
-        self._slots.acquire()  # at once: there is a token
         begun = self._clock.seconds()
         delivery = self._work(job)
+        if delivery is None:
+            self._put_off += 1
+            return
+        if self._put_off:
+            self._put_off = 0
+            self._too_many = True
+        self._slots.acquire()  # at once: there is a token
         self._in_flight.add(delivery)
         delivery.addBoth(self._finished, job, delivery, begun)
 
@@ -166,17 +176,28 @@ class QueuePoller(Service):
         )
 
     def _ahead(self) -> int:
-        """How many jobs can begin within `AHEAD` seconds, at the present pace."""
-        if not self._duration:
-            return 0
-        return min(MAX_AHEAD, int(self._slots.limit * AHEAD / self._duration))
+        """How many jobs can begin within `AHEAD` seconds, at the present pace.
+
+        While all are put off, as many again as have been: a receiver that is down may have ten thousand jobs before
+        the first one of another.
+        """
+        ahead = int(self._slots.limit * AHEAD / self._duration) if self._duration else 0
+        return min(MAX_AHEAD, max(ahead, self._put_off))
 
     def _hand_back_stalled(self) -> None:
         """Jobs claimed ahead of a receiver that has become slow go back: somebody else may be faster."""
         if self._unstarted and self._clock.seconds() - self._last_finish > POLL_INTERVAL:
             self._duration = None
-            while self._unstarted:
-                self._release(self._unstarted.popleft())
+            self._hand_back_beyond(0)
+
+    def _hand_back_beyond(self, ahead: int) -> None:
+        self._too_many = False
+        jobs = list(self._unstarted)
+        if len(jobs) > ahead:
+            self._unstarted = deque(jobs[:ahead])
+            self._more = True
+            for job in jobs[ahead:]:
+                self._release(job)
 
     async def _drain(self) -> None:
         await self._loop.stop()

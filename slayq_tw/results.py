@@ -2,6 +2,8 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
@@ -16,16 +18,36 @@ BATCH = 500
 """Results of one kind in one statement, at most."""
 LINGER = 0.01
 """Seconds for which results wait for company while other deliveries are under way."""
+BEHIND = 4 * BATCH
+"""Results from which on no more jobs are claimed."""
 ENOUGH = 100
 """Results for which no more company is waited for."""
-RETRY_MIN, RETRY_MAX = 0.25, 5.0
-"""Seconds between two attempts to write the same results."""
+RETRY_MIN, RETRY_MAX = 0.25, 1.0
+"""Seconds between two attempts to write the same results. While there is no connection an attempt costs nothing, and a
+daemon that dies before it has written them has delivered them in vain."""
 RETRY_AT_STOP = 0.1
 """Seconds between two attempts when the process is about to end."""
 REFUSED_INTERVAL = 30.0
 """Seconds between two attempts to write a result that the database refuses though it is there."""
+LOCKED_INTERVAL = 5.0
+"""The same for one whose job somebody else's transaction has locked."""
+LOCK_NOT_AVAILABLE = "55P03"
 
 Write = Callable[[Sequence[Any]], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Deferral:
+    """A job that goes back unworked, because its delivery would be in vain now.
+
+    Attributes:
+        seconds: from now until it may be claimed again.
+        written: to be told the job's id and its new `run_at`.
+    """
+
+    job: Job
+    seconds: float
+    written: Callable[[int, datetime], None]
 
 
 class ResultWriter:
@@ -57,6 +79,7 @@ class ResultWriter:
         self._completed: list[Job] = []
         self._failed: list[Failure] = []
         self._released: list[Job] = []
+        self._deferred: list[Deferral] = []
         self._refused = 0  # results that wait apart, because the database will not have them
         self._writing: Deferred[None] | None = None
         self._pause: Deferred[None] | None = None
@@ -66,7 +89,16 @@ class ResultWriter:
     @property
     def pending(self) -> int:
         """Results that Postgres does not have yet."""
-        return len(self._completed) + len(self._failed) + len(self._released) + self._refused
+        return self._waiting + self._refused
+
+    @property
+    def _waiting(self) -> int:
+        return len(self._completed) + len(self._failed) + len(self._released) + len(self._deferred)
+
+    @property
+    def behind(self) -> bool:
+        """Whether jobs end faster than that can be written."""
+        return self._waiting >= BEHIND
 
     def completed(self, job: Job) -> None:
         """The job was delivered."""
@@ -82,6 +114,11 @@ class ResultWriter:
         """The job goes back unworked."""
         self._released.append(job)
         self._begin(job)
+
+    def deferred(self, deferral: Deferral) -> None:
+        """The job goes back unworked, to come up later."""
+        self._deferred.append(deferral)
+        self._begin(deferral.job)
 
     async def flush(self, timeout: float) -> None:
         """Write everything now, for at most `timeout` seconds; what cannot be written is named in the log."""
@@ -118,7 +155,7 @@ class ResultWriter:
 
     async def _write_all(self) -> None:
         delay = RETRY_MIN
-        while self._completed or self._failed or self._released:
+        while self._waiting:
             await self._linger()
             try:
                 await self._write_some()
@@ -131,8 +168,7 @@ class ResultWriter:
                 self._report_recovery()
 
     def _may_linger(self) -> bool:
-        waiting = len(self._completed) + len(self._failed) + len(self._released)
-        return waiting < ENOUGH and not self._urgent and not self._stopping and self._busy()
+        return self._waiting < ENOUGH and not self._urgent and not self._stopping and self._busy()
 
     async def _linger(self) -> None:
         if not self._trouble and self._may_linger():
@@ -144,18 +180,17 @@ class ResultWriter:
     async def _write_some(self) -> None:
         """One batch of each kind. A batch is taken off its list only when it is written or set apart."""
         lanes = False
-        if failures := self._failed[:BATCH]:
-            await self._write(failures, self._write_failures, self.failed)
-            del self._failed[: len(failures)]
-            lanes = lanes or any(failure.job.lane is not None for failure in failures)
-        for jobs_of, write, again in (
+        kinds: tuple[tuple[list[Any], Write, Callable[[Any], None]], ...] = (
+            (self._failed, self._write_failures, self.failed),
             (self._completed, self._write_completed, self.completed),
             (self._released, self._write_released, self.released),
-        ):
-            if jobs := jobs_of[:BATCH]:
-                await self._write(jobs, write, again)
-                del jobs_of[: len(jobs)]
-                lanes = lanes or any(job.lane is not None for job in jobs)
+            (self._deferred, self._write_deferred, self.deferred),
+        )
+        for results, write, again in kinds:
+            if batch := results[:BATCH]:
+                await self._write(batch, write, again)
+                del results[: len(batch)]
+                lanes = lanes or any(_job_of(result).lane is not None for result in batch)
         if lanes:
             self._lane_freed()
 
@@ -182,14 +217,15 @@ class ResultWriter:
             self._set_apart(result, again, reason)
 
     def _set_apart(self, result: Any, again: Callable[[Any], None], error: DatabaseError) -> None:
-        job = result.job if isinstance(result, Failure) else result
+        job = _job_of(result)
+        delay = LOCKED_INTERVAL if error.sqlstate == LOCK_NOT_AVAILABLE else REFUSED_INTERVAL
         self.log.error(
             "{event}: job {job_id}: the database refuses its result ({reason}); next attempt in {delay:g} s",
             event="result_refused",
             job_id=job.id,
             queue=job.identifier,
             reason=str(error),
-            delay=REFUSED_INTERVAL,
+            delay=delay,
         )
         self._refused += 1
 
@@ -197,13 +233,19 @@ class ResultWriter:
             self._refused -= 1
             again(result)
 
-        self._clock.callLater(REFUSED_INTERVAL, retry)
+        self._clock.callLater(delay, retry)
 
     async def _write_completed(self, jobs: Sequence[Job]) -> None:
         await self._store.complete(jobs)
 
     async def _write_released(self, jobs: Sequence[Job]) -> None:
         await self._store.release(jobs)
+
+    async def _write_deferred(self, deferrals: Sequence[Deferral]) -> None:
+        due = await self._store.defer((deferral.job, deferral.seconds) for deferral in deferrals)
+        for deferral in deferrals:
+            if run_at := due.get(deferral.job.id):
+                deferral.written(deferral.job.id, run_at)
 
     async def _write_failures(self, failures: Sequence[Failure]) -> None:
         exhausted = await self._store.fail(failures)
@@ -249,3 +291,7 @@ class ResultWriter:
         if self._trouble:
             self._trouble = False
             self.log.info("{event}: the database has all results again", event="results_written")
+
+
+def _job_of(result: Job | Failure | Deferral) -> Job:
+    return result if isinstance(result, Job) else result.job

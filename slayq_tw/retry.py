@@ -43,7 +43,7 @@ def outcome_for(status: int) -> Outcome:
 
 
 def retry_delay(attempts: int) -> float:
-    """Seconds from a failed attempt to the next.
+    """Seconds from a failed attempt to the next, at least; chance adds up to a tenth (`fail_jobs`).
 
     Args:
         attempts: how many were made, the failed one included.

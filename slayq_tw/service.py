@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from slayq_tw import conninfo
+from slayq_tw.circuit import Circuits
 from slayq_tw.claims import Claimer
 from slayq_tw.config import Config
 from slayq_tw.configcheck import CRON_IDENTIFIER
@@ -28,6 +29,7 @@ from slayq_tw.migrations import breaking_revision, migrate
 from slayq_tw.pace import Pace
 from slayq_tw.poller import QueuePoller
 from slayq_tw.posting import direct, through_treq
+from slayq_tw.recall import Recall
 from slayq_tw.results import ResultWriter
 from slayq_tw.watch import UnservedWatch
 from slayq_tw.webclient import make_agent, make_http_client
@@ -256,13 +258,14 @@ def build(
         service.migrated(await breaking_revision(database))
 
     slots = sum(queue.concurrency for queue in config.queues) + 1
-    agent = make_agent(reactor, slots)
+    agent = make_agent(reactor, slots, config.destinations)
     treq_post = through_treq(make_http_client(agent), reactor)
     keyring = Keyring(config.keys, config.origin_keys, now if config.standard_webhooks else None)
     sender = WebhookSender(direct(agent, treq_post), treq_post, reactor, keyring)
     results = ResultWriter(store, reactor, wake, lambda: store.held > results.pending)
-    worker = JobWorker(sender, results, timeouts, now, verbose=verbose)
-    claimer = Claimer(store, reactor)
+    recall = Recall(store.recall, wake, reactor)
+    worker = JobWorker(sender, results, timeouts, Circuits(reactor, recall.waiting), now, verbose=verbose)
+    claimer = Claimer(store, reactor, lambda: results.behind)
     pace = Pace(lambda: listener.hears, wake, reactor)
     work = pace.following(worker.work)
     groups = [(queue.names, queue.concurrency) for queue in config.queues]
@@ -272,6 +275,7 @@ def build(
     ]
     others = [
         pace,
+        recall,
         CronService(config.cron_url, store.schedule_tick, reactor, now),
         UnservedWatch(store.unserved, reactor),
         HousekeepingService(Housekeeping(database, timeouts), config.housekeeping, reactor),

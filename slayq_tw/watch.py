@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from slayq_tw.errors import DatabaseError
 from slayq_tw.loop import SupervisedLoop
 
-INTERVAL = 10.0
+INTERVAL = 30.0
 """Seconds between two looks."""
 
 

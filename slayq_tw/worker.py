@@ -7,16 +7,21 @@ from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure as TwistedFailure
 
+from slayq_tw.circuit import Circuits, origin_of
 from slayq_tw.configcheck import CRON_IDENTIFIER
 from slayq_tw.delivery import Answer, WebhookSender
-from slayq_tw.errors import DeliveryError, PayloadError
+from slayq_tw.errors import DeliveryError, DestinationRefused, NoAnswer, PayloadError
 from slayq_tw.jobs import CRON_KEY, MAX_PAYLOAD, Failure, Job
 from slayq_tw.payload import parse_payload, request_body
-from slayq_tw.results import ResultWriter
+from slayq_tw.results import Deferral, ResultWriter
 from slayq_tw.retry import Outcome, outcome_for, retry_after
+from slayq_tw.weburl import display_url
 
 MAX_ERROR = 1000
 """Characters of `last_error`, at most."""
+
+_PUT_OFF = object()
+"""Result of a delivery that did not begin."""
 
 
 def job_key_of(job: Job) -> str:
@@ -41,12 +46,13 @@ def storable(text: str) -> str:
 
 
 class JobWorker:
-    """Ends each job in exactly one way: completed, failed or released.
+    """Ends each job in exactly one way: completed, failed, released or put off.
 
     Args:
         sender: posts.
         results: records the end.
         timeouts: seconds for a delivery, by identifier.
+        circuits: knows which receivers cannot be reached.
         now: wall-clock time, seconds since the epoch.
         verbose: whether somebody reads of each delivery: an event costs as much as a request, even if none does.
     """
@@ -58,6 +64,7 @@ class JobWorker:
         sender: WebhookSender,
         results: ResultWriter,
         timeouts: Mapping[str, float],
+        circuits: Circuits,
         now: Callable[[], float],
         *,
         verbose: bool = True,
@@ -65,12 +72,19 @@ class JobWorker:
         self._sender = sender
         self._results = results
         self._timeouts = timeouts
+        self._circuits = circuits
         self._now = now
         self._verbose = verbose
 
-    def work(self, job: Job) -> Deferred[None]:
-        """Deliver a claimed job and record its end. Never fails; cancelling it hands the job back."""
-        delivering: Deferred[None] = maybeDeferred(self._deliver, job)
+    def work(self, job: Job) -> Deferred[None] | None:
+        """Deliver a claimed job and record its end. Never fails; cancelling it hands the job back.
+
+        Returns:
+            None when there is nothing to wait for, because the job was put off.
+        """
+        delivering: Deferred[Any] = maybeDeferred(self._deliver, job)
+        if delivering.called and delivering.result is _PUT_OFF:
+            return None
         return delivering.addErrback(self._broken, job)
 
     def _deliver(self, job: Job) -> Any:
@@ -82,18 +96,35 @@ class JobWorker:
         except PayloadError as error:
             self._fail(job, str(error), final=True)
             return None
+        url = payload.url
+        if self._circuits.trouble and self._is_in_vain(job, url):
+            return _PUT_OFF
         key = job_key_of(job)
 
         def body() -> bytes:
             now_ms = int(self._now() * 1000)
             return request_body(payload, job_key=key, attempt=job.attempts, now_ms=now_ms)
 
-        timeout = self._timeouts[job.identifier]
-        sending = self._sender.send(payload.url, body, timeout, webhook_id_of(job))
-        return sending.addCallbacks(self._settle, self._unanswered, callbackArgs=(job,), errbackArgs=(job,))
+        sending = self._sender.send(url, body, self._timeouts[job.identifier], webhook_id_of(job))
+        return sending.addCallbacks(
+            self._settle, self._unanswered, callbackArgs=(job, url), errbackArgs=(job, url)
+        )
 
-    def _unanswered(self, failure: TwistedFailure, job: Job) -> None:
+    def _is_in_vain(self, job: Job, url: str) -> bool:
+        """Whether the receiver cannot be reached; then the job was put off, or if it is the tick, dropped."""
+        tick = job.identifier == CRON_IDENTIFIER
+        wait = self._circuits.ask(origin_of(url), job.id, serial=job.lane is not None, at_once=tick)
+        if wait is None:
+            return False
+        if tick:
+            self._fail(job, f"POST {display_url(url)}: not sent, the receiver gives no answer to others")
+        else:
+            self._results.deferred(Deferral(job, wait.seconds, wait.written))
+        return True
+
+    def _unanswered(self, failure: TwistedFailure, job: Job, url: str) -> None:
         if failure.check(CancelledError):
+            self._circuits.withdrawn(job.id)
             self._results.released(job)
             self.log.info(
                 "{event}: job {job_id} of {queue}: its delivery was cut off by the stop",
@@ -101,11 +132,23 @@ class JobWorker:
                 job_id=job.id,
                 queue=job.identifier,
             )
+        elif failure.check(DestinationRefused):
+            self._circuits.withdrawn(job.id)
+            self._fail(job, str(failure.value), final=True)
         else:
             failure.trap(DeliveryError)
-            self._fail(job, str(failure.value))
+            error = failure.value
+            if isinstance(error, NoAnswer):
+                self._circuits.failed(
+                    origin_of(url), job.id, connected=error.connected, reason=storable(str(error))
+                )
+            else:
+                self._circuits.answered(origin_of(url))
+            self._fail(job, str(error))
 
-    def _settle(self, answer: Answer, job: Job) -> None:
+    def _settle(self, answer: Answer, job: Job, url: str) -> None:
+        if self._circuits.trouble:
+            self._circuits.answered(origin_of(url))
         outcome = outcome_for(answer.status)
         if outcome not in (Outcome.DELIVERED, Outcome.GONE):
             delay = (
@@ -151,6 +194,7 @@ class JobWorker:
 
     def _broken(self, failure: TwistedFailure, job: Job) -> None:
         """A fault of ours: the job gets another attempt, later."""
+        self._circuits.withdrawn(job.id)
         self.log.failure(
             "{event}: job {job_id}", failure, event="worker_bug", job_id=job.id, queue=job.identifier
         )

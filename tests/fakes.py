@@ -1,6 +1,6 @@
 """Stand-ins at the seams that the unit tests share."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from twisted.internet.defer import Deferred
@@ -70,6 +70,10 @@ class RecordingStore:
     async def fail(self, failures: Sequence[Failure]) -> object:
         """As JobStore's."""
         return await self._call("fail", [failure.job.id for failure in failures])
+
+    async def defer(self, waits: Iterable[tuple[Job, float]]) -> object:
+        """As JobStore's."""
+        return await self._call("defer", [(job.id, seconds) for job, seconds in waits])
 
     async def release(self, jobs: Sequence[Job]) -> object:
         """As JobStore's."""

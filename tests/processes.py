@@ -10,18 +10,27 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
-from twisted.trial.unittest import TestCase
 
 ROOT = Path(__file__).parent.parent
 PATIENCE = 40.0
 """Seconds that a wait may take on a busy machine before the test fails."""
+
+
+class Owner(Protocol):
+    """What ends with a process's owner: a test, or a scenario of `tests.chaos`."""
+
+    def addCleanup(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Have something done at the end; a Deferred is waited for."""
+
+    def mktemp(self) -> str:
+        """The path of a folder that is not there yet."""
 
 
 class Lines(ProcessProtocol):
@@ -72,7 +81,7 @@ class Child:
 
     def __init__(
         self,
-        case: TestCase,
+        case: Owner,
         command: Sequence[str],
         environment: Mapping[str, str],
         folder: str | Path = ROOT,
@@ -143,13 +152,19 @@ async def until_any(children: Sequence[Child], happened: Callable[[], bool], wha
 
 
 class NodeReceiver(Child):
-    """`tests/node/receiver.mjs`. Wait for `ready` first."""
+    """`tests/node/receiver.mjs`. Wait for `ready` first.
 
-    def __init__(self, case: TestCase, secret: str) -> None:
+    Args:
+        case: the test.
+        secret: with which requests are signed.
+        port: where to listen; 0 for any free one.
+    """
+
+    def __init__(self, case: Owner, secret: str, port: int = 0) -> None:
         super().__init__(
             case,
             [program("node"), str(ROOT / "tests/node/receiver.mjs")],
-            {"PATH": os.environ["PATH"], "SLAY_Q_WORKER_SECRET": secret},
+            {"PATH": os.environ["PATH"], "SLAY_Q_WORKER_SECRET": secret, "PORT": str(port)},
         )
 
     async def ready(self) -> str:
@@ -187,7 +202,7 @@ class Daemon(Child):
 
     def __init__(
         self,
-        case: TestCase,
+        case: Owner,
         config: Mapping[str, Any],
         environment: Mapping[str, str],
         arguments: Sequence[str] = (),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from slayq_tw.claims import REFRESH_INTERVAL, SECOND_SWEEP, Claimer
+from slayq_tw.claims import BACKLOG_GLANCE, REFRESH_INTERVAL, SECOND_SWEEP, Claimer
 from slayq_tw.errors import DatabaseError, DatabaseUnavailable
 from slayq_tw.jobs import Job
 from tests.fakes import RecordingStore, a_job
@@ -41,7 +41,8 @@ class ClaimerTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.store = RecordingStore()
-        self.claimer = Claimer(self.store, self.clock)  # type: ignore[arg-type]
+        self.behind = False
+        self.claimer = Claimer(self.store, self.clock, lambda: self.behind)  # type: ignore[arg-type]
         self.mail = AQueue(self.claimer, ["mail"])
         self.general = AQueue(self.claimer, ["general", "misc"])
         self.names_of_next_claim()
@@ -51,6 +52,25 @@ class ClaimerTests(SynchronousTestCase):
     def hunger(self, queue: AQueue, room: int) -> None:
         queue.room, queue.hungry = room, True
         self.claimer.wake()
+
+    def test_results_behind(self) -> None:
+        """While results are behind, nothing is claimed, and a stop need not wait for that to change."""
+        self.behind = True
+        self.hunger(self.mail, 4)
+        self.clock.advance(0)
+        self.clock.pump([BACKLOG_GLANCE] * 5)
+        self.assertEqual(self.store.asked(), [])
+        self.behind = False
+        self.clock.advance(BACKLOG_GLANCE)
+        self.assertEqual(self.store.asked(), [("claim", [(["mail"], 4)])])
+        self.store.answer([[]])
+        self.behind = True
+        self.hunger(self.mail, 4)
+        settled = self.claimer.settled()
+        self.mail.hungry = False
+        self.clock.advance(BACKLOG_GLANCE)
+        self.successResultOf(settled)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_one_turn_is_one_statement(self) -> None:
         """What is asked for in one turn goes out together, and each queue gets its own jobs."""

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -104,6 +105,20 @@ class ServerTests(EmbeddedCase):
         first.stop()
         self.assertIsNone(self.postgres().running_url())
         self.assertNotEqual(self.postgres().start(), url)
+
+    def test_one_that_is_ending(self) -> None:
+        """A server that shuts down, since its parent was killed, is waited for."""
+        first = self.postgres()
+        client = psycopg2.connect(first.start())
+        file = self.folder / "pg" / "data" / "postmaster.pid"
+        os.kill(int(file.read_text().split()[0]), signal.SIGTERM)  # it waits for its clients
+        while "stopping" not in file.read_text():
+            client.cursor().execute("SELECT 1")
+        with ThreadPoolExecutor() as pool:
+            starting = pool.submit(self.postgres().start)
+            self.assertRaises(TimeoutError, starting.result, timeout=0.5)
+            client.close()
+            self.assertEqual(ask(starting.result(timeout=30), "SELECT 1"), [(1,)])
 
     def test_one_server_a_folder(self) -> None:
         """A second server in a folder is refused, and the first goes on."""

@@ -38,6 +38,15 @@ class PaceTests(SynchronousTestCase):
         self.deliveries.append(Deferred())
         return self.deliveries[-1]
 
+    def test_put_off(self) -> None:
+        """A job that is put off is no work: a receiver that is down does not quicken the pace."""
+        self.pass_time(60.0)
+        self.wakes.clear()
+        work = self.pace.following(lambda job: None)
+        self.assertIsNone(work(a_job(1)))
+        self.pass_time(0.9)
+        self.assertEqual(self.wakes, [])
+
     def pass_time(self, seconds: float) -> None:
         self.clock.pump([0.01] * round(seconds / 0.01))
 

@@ -1,5 +1,6 @@
 """`slayq_tw.poller`."""
 
+from itertools import islice
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -8,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from slayq_tw.errors import DatabaseUnavailable
 from slayq_tw.jobs import Job
-from slayq_tw.poller import AHEAD, POLL_INTERVAL, QueuePoller
+from slayq_tw.poller import AHEAD, MAX_AHEAD, POLL_INTERVAL, QueuePoller
 from tests.fakes import a_job
 
 
@@ -67,6 +68,7 @@ class QueuePollerTests(SynchronousTestCase):
         self.claims = self.claimer.limits
         self.deliveries: dict[int, Deferred[None]] = {}
         self.released: list[int] = []
+        self.in_vain: set[int] = set()  # jobs that are put off
         self.poller = QueuePoller(
             ["mail", "post"],
             2,
@@ -77,8 +79,10 @@ class QueuePollerTests(SynchronousTestCase):
         )
         self.poller.startService()
 
-    def work(self, job: Job) -> Deferred[None]:
+    def work(self, job: Job) -> Deferred[None] | None:
         """A delivery, handed back when it is cancelled, as JobWorker does it."""
+        if job.id in self.in_vain:
+            return None
 
         async def deliver() -> None:
             try:
@@ -182,6 +186,38 @@ class QueuePollerTests(SynchronousTestCase):
         self.clock.advance(POLL_INTERVAL)
         self.assertEqual(self.released, [13, 14])
         self.assertEqual(self.poller.in_flight, 2)
+
+    def test_put_off(self) -> None:
+        """Jobs that are put off take no slot, and those behind them begin."""
+        self.in_vain = {1, 2}
+        self.answer(1, 2)
+        self.assertEqual(self.poller.in_flight, 0)
+        self.answer(3, 4)
+        self.assertEqual(sorted(self.deliveries), [3, 4])
+
+    def test_passes_over_many(self) -> None:
+        """While everything is put off, claims grow: ten thousand jobs are passed over in a few statements."""
+        self.in_vain = set(range(10_000))
+        waiting = iter(range(10_000))
+        while jobs := list(islice(waiting, self.claims[-1])):
+            self.answer(*jobs)
+        self.assertEqual(self.claims[:5], [2, 4, 8, 16, 32])
+        self.assertEqual(max(self.claims), 2 + MAX_AHEAD)
+        self.assertLess(len(self.claims), 32)
+
+    def test_passed_over(self) -> None:
+        """What was claimed beyond what can begin is handed back when the first delivery begins, and claimed again."""
+        self.in_vain = set(range(50))
+        self.answer(0, 1)
+        self.answer(2, 3, 4, 5)
+        self.assertEqual(self.claims[-1], 8)
+        self.answer(6, 51, 52, 53, 54, 55, 56, 57)
+        self.assertEqual(sorted(self.deliveries), [51, 52])
+        self.assertEqual(self.released, [53, 54, 55, 56, 57])
+        self.assertEqual(len(self.claims), 3)
+        self.clock.advance(60.0)
+        self.finish(51)
+        self.assertEqual(self.claims[-1], 1)
 
     def test_database_away(self) -> None:
         """A claim that fails is tried again at the next look."""

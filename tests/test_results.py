@@ -1,5 +1,7 @@
 """`slayq_tw.results`."""
 
+from datetime import datetime
+
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs
@@ -8,15 +10,19 @@ from twisted.trial.unittest import SynchronousTestCase
 from slayq_tw.errors import DatabaseError, DatabaseUnavailable
 from slayq_tw.jobs import Failure
 from slayq_tw.results import (
+    BEHIND,
     ENOUGH,
     LINGER,
+    LOCK_NOT_AVAILABLE,
+    LOCKED_INTERVAL,
     REFUSED_INTERVAL,
     RETRY_AT_STOP,
     RETRY_MAX,
     RETRY_MIN,
+    Deferral,
     ResultWriter,
 )
-from tests.fakes import RecordingStore, a_job
+from tests.fakes import START, RecordingStore, a_job
 
 
 class ResultWriterTests(SynchronousTestCase):
@@ -125,6 +131,21 @@ class ResultWriterTests(SynchronousTestCase):
         self.store.answer({2})
         self.assertEqual(self.writer.pending, 0)
 
+    def test_locked(self) -> None:
+        """A result whose job somebody else has locked does not hold up the others either, and is tried again soon."""
+        locked = DatabaseError("canceling statement due to lock timeout", LOCK_NOT_AVAILABLE)
+        for number in (1, 2):
+            self.writer.completed(a_job(number))
+        self.clock.advance(0)
+        for answer in (locked, locked, {2}):
+            self.store.answer(answer)
+        self.assertEqual([ids for _, ids in self.store.asked()], [[1, 2], [1], [2]])
+        self.clock.advance(LOCKED_INTERVAL)
+        self.clock.advance(0)
+        self.assertEqual(self.store.asked()[-1], ("complete", [1]))
+        self.store.answer({1})
+        self.assertEqual(self.writer.pending, 0)
+
     def test_lane(self) -> None:
         """After a job of a serial lane is written, and not before, its lane is announced as free."""
         self.writer.completed(a_job(1, lane=5))
@@ -136,6 +157,28 @@ class ResultWriterTests(SynchronousTestCase):
         self.clock.advance(0)
         self.store.answer({2})
         self.assertEqual(self.freed, 1)
+
+    def test_put_off(self) -> None:
+        """What is put off is written with its seconds; who asked is told from when on it can be claimed."""
+        told: list[tuple[int, datetime]] = []
+        for number in (1, 2):
+            deferral = Deferral(a_job(number, lane=5), number * 10.0, lambda *when: told.append(when))
+            self.writer.deferred(deferral)
+        self.assertEqual(self.writer.pending, 2)
+        self.clock.advance(0)
+        self.assertEqual(self.store.asked(), [("defer", [(1, 10.0), (2, 20.0)])])
+        self.store.answer({2: START})  # somebody else has the first
+        self.assertEqual((told, self.freed, self.writer.pending), ([(2, START)], 1, 0))
+
+    def test_behind(self) -> None:
+        """When the database does not keep up, it says so until it does."""
+        for number in range(BEHIND):
+            self.assertFalse(self.writer.behind)
+            self.writer.deferred(Deferral(a_job(number), 1.0, lambda *when: None))
+        self.assertTrue(self.writer.behind)
+        self.clock.advance(0)
+        self.store.answer({})
+        self.assertFalse(self.writer.behind)
 
     def test_failed_for_good(self) -> None:
         """A job without attempts left is a warning that names it."""

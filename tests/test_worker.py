@@ -2,16 +2,19 @@
 
 import json
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
+from slayq_tw.circuit import Wait
 from slayq_tw.configcheck import CRON_IDENTIFIER
 from slayq_tw.delivery import Answer
-from slayq_tw.errors import DeliveryError
+from slayq_tw.errors import DeliveryError, DestinationRefused, NoAnswer
+from slayq_tw.http_request import Origin
 from slayq_tw.jobs import Failure, Job
+from slayq_tw.results import Deferral
 from slayq_tw.worker import MAX_ERROR, JobWorker, storable
 from tests.fakes import START, a_job
 
@@ -38,6 +41,31 @@ class Results:
     def released(self, job: Job) -> None:
         self.ends.append(("released", job.id))
 
+    def deferred(self, deferral: Deferral) -> None:
+        self.ends.append(("deferred", deferral))
+
+
+class Trouble:
+    """As Circuits; what waits for how long is the test's to say."""
+
+    def __init__(self) -> None:
+        self.trouble = False
+        self.wait: Wait | None = None
+        self.calls: list[tuple[object, ...]] = []
+
+    def ask(self, origin: Origin, number: int, **how: bool) -> Wait | None:
+        self.calls.append(("ask", str(origin.host), number, how))
+        return self.wait
+
+    def answered(self, origin: Origin) -> None:
+        self.calls.append(("answered", origin.host))
+
+    def failed(self, origin: Origin, number: int, *, connected: bool, reason: str) -> None:
+        self.calls.append(("failed", origin.host, number, connected, reason))
+
+    def withdrawn(self, number: int) -> None:
+        self.calls.append(("withdrawn", number))
+
 
 class JobWorkerTests(SynchronousTestCase):
     """Each job ends in exactly one way."""
@@ -47,10 +75,12 @@ class JobWorkerTests(SynchronousTestCase):
         self.sent: list[tuple[str, bytes, float]] = []
         self.webhook_ids: list[str] = []
         self.reply: Deferred[Answer] = Deferred()
+        self.circuits = Trouble()
         self.worker = JobWorker(
             self,  # type: ignore[arg-type]
             self.results,  # type: ignore[arg-type]
             {"mail": 30.0, CRON_IDENTIFIER: 300.0},
+            self.circuits,  # type: ignore[arg-type]
             lambda: NOW,
         )
 
@@ -65,9 +95,14 @@ class JobWorkerTests(SynchronousTestCase):
     def end_of(self, job: Job, reply: "Answer | Exception") -> tuple[str, object]:
         """What becomes of a job whose delivery is answered like this."""
         self.reply = fail(reply) if isinstance(reply, Exception) else succeed(reply)
-        self.successResultOf(self.worker.work(job))
+        self.finish(job)
         (end,) = self.results.ends
         return end
+
+    def finish(self, job: Job) -> None:
+        working = self.worker.work(job)
+        assert working is not None
+        self.successResultOf(working)
 
     def failure_of(self, job: Job, reply: "Answer | Exception") -> Failure:
         name, failure = self.end_of(job, reply)
@@ -143,6 +178,11 @@ class JobWorkerTests(SynchronousTestCase):
             (failure.error, failure.final), ("POST http://app.test/hook: Connection refused", False)
         )
 
+    def test_destination_refused(self) -> None:
+        """Where nothing may be delivered, a job fails for good at its first attempt."""
+        failure = self.failure_of(a_job(5), DestinationRefused("POST http://x/: refused: 0.0.0.0, which …"))
+        self.assertEqual((failure.error, failure.final), ("POST http://x/: refused: 0.0.0.0, which …", True))
+
     def test_undeliverable(self) -> None:
         """A payload that can never be delivered fails for good, without a request."""
         for payload in (
@@ -161,6 +201,7 @@ class JobWorkerTests(SynchronousTestCase):
     def test_cut_off(self) -> None:
         """A cancelled delivery is handed back."""
         working = self.worker.work(a_job(5))
+        assert working is not None
         working.cancel()
         self.successResultOf(working)
         self.assertEqual(self.results.ends, [("released", 5)])
@@ -181,6 +222,70 @@ class JobWorkerTests(SynchronousTestCase):
         with capturedLogs() as events:
             self.assertEqual(self.end_of(tick, an_answer(500)), ("completed", 5))
         self.assertIn("cron_tick_failed", [event.get("event") for event in events])
+
+
+class CircuitTests(JobWorkerTests):
+    """Receivers that cannot be reached. What is true without trouble is true with it."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.circuits.trouble = True
+
+    def test_put_off(self) -> None:
+        """A job whose delivery would be in vain is not sent, and goes back uncounted."""
+
+        def written(number: int, run_at: datetime) -> None:
+            raise AssertionError
+
+        self.circuits.wait = Wait(7.0, written)
+        job = a_job(5)
+        self.assertIsNone(self.worker.work(job))
+        self.assertEqual(self.results.ends, [("deferred", Deferral(job, 7.0, written))])
+        self.assertEqual(self.sent, [])
+        self.assertEqual(self.circuits.calls, [("ask", "app.test", 5, {"serial": False, "at_once": False})])
+
+    def test_lane(self) -> None:
+        """A job in a serial lane says so."""
+        self.end_of(a_job(5, lane=3), an_answer(200))
+        self.assertIn(("ask", "app.test", 5, {"serial": True, "at_once": False}), self.circuits.calls)
+
+    def test_dropped_tick(self) -> None:
+        """A tick does not wait: it is dropped, with a warning."""
+        self.circuits.wait = Wait(7.0, lambda number, run_at: None)
+        with capturedLogs() as events:
+            self.assertIsNone(self.worker.work(a_job(5, identifier=CRON_IDENTIFIER, key="cron")))
+        self.assertEqual(self.results.ends, [("completed", 5)])
+        self.assertEqual(self.circuits.calls[0][3], {"serial": False, "at_once": True})
+        (event,) = [event for event in events if event.get("event") == "cron_tick_failed"]
+        self.assertEqual(
+            event["error"], "POST http://app.test/hook: not sent, the receiver gives no answer to others"
+        )
+
+    def test_reports(self) -> None:
+        """Silence is reported as such, any answer as one, and a delivery that we cut off ourselves as neither."""
+        for reply, call in (
+            (NoAnswer("refused", connected=False), ("failed", "app.test", 5, False, "refused")),
+            (NoAnswer("reset\n", connected=True), ("failed", "app.test", 5, True, "reset")),
+            (DeliveryError("POST http://app.test/: more than 3 redirects"), ("answered", "app.test")),
+            (an_answer(500), ("answered", "app.test")),
+            (an_answer(200), ("answered", "app.test")),
+            (CancelledError(), ("withdrawn", 5)),
+        ):
+            self.circuits.calls.clear()
+            self.results.ends.clear()
+            self.end_of(a_job(5), reply)
+            self.assertEqual(self.circuits.calls[1:], [call])
+
+    def test_withdrawn_for_our_fault(self) -> None:
+        """An error of our own says nothing about the receiver, which can be tried again."""
+        self.end_of(a_job(5), ZeroDivisionError("oops"))
+        self.flushLoggedErrors(ZeroDivisionError)
+        self.assertEqual(self.circuits.calls[1:], [("withdrawn", 5)])
+
+    def test_undeliverable_is_not_put_off(self) -> None:
+        """A payload that can never be delivered fails at once, whatever the receiver does."""
+        self.circuits.wait = Wait(7.0, lambda number, run_at: None)
+        self.assertTrue(self.failure_of(a_job(5, payload="{}"), an_answer(200)).final)
 
 
 class StorableTests(SynchronousTestCase):

@@ -3,6 +3,8 @@
 --
 -- Each runs in a transaction of its own. Those that run for every batch forbid sequential scans: they name their rows
 -- by index, whatever the statistics say about a table that is empty at one moment and holds a million jobs at the next.
+-- Those that write results wait for nobody's lock: an application may forget a transaction that holds a job's row, and
+-- the results of all other jobs must not wait for it.
 
 -- name: register_tasks
 -- Make the identifiers known, without burning identity values on the ones that are, and read all ids back.
@@ -29,6 +31,7 @@ SELECT id, task_id, payload, attempts, max_attempts, key, priority, run_at, job_
 -- Remove delivered jobs. One whose claim is gone was delivered all the same, so it goes too, unless its revision
 -- moved: then its key was re-added in place, and the row is another request. A lane is freed if it is still ours.
 SET LOCAL enable_seqscan = off;
+SET LOCAL lock_timeout = '100ms';
 WITH done AS (
   SELECT id, locked_at, revision, lane
     FROM unnest(%(ids)s::bigint[], %(claimed)s::timestamptz[], %(revisions)s::integer[], %(lanes)s::integer[])
@@ -47,9 +50,11 @@ RETURNING job.id;
 
 -- name: fail_jobs
 -- End failed attempts that still carry their claim: back-off by Graphile Worker's rule, pushed out to `delays` seconds
--- from now when the receiver asked for more; `final` ones are exhausted at once. Returns what was still ours, and
--- whether it has failed for good.
+-- from now when the receiver asked for more; `final` ones are exhausted at once. Each wait is longer than the rule's by
+-- up to a tenth, by chance, and never shorter: what failed together does not come again together. (What the receiver
+-- asked for ends at 24 hours all the same.) Returns what was still ours, and whether it has failed for good.
 SET LOCAL enable_seqscan = off;
+SET LOCAL lock_timeout = '100ms';
 WITH failed AS (
   SELECT id, locked_at, error, delay, final, lane
     FROM unnest(%(ids)s::bigint[], %(claimed)s::timestamptz[], %(errors)s::text[], %(delays)s::double precision[],
@@ -59,8 +64,9 @@ WITH failed AS (
   UPDATE graphile_worker._private_jobs AS job
      SET last_error = failed.error,
          attempts = CASE WHEN failed.final THEN greatest(job.attempts, job.max_attempts) ELSE job.attempts END,
-         run_at = greatest(greatest(now(), job.run_at) + exp(least(job.attempts, 10)) * interval '1 second',
-                           now() + failed.delay * interval '1 second'),
+         run_at = greatest(greatest(now(), job.run_at)
+                             + exp(least(job.attempts, 10)) * (1 + random() / 10) * interval '1 second',
+                           now() + least(failed.delay * (1 + random() / 10), 86400) * interval '1 second'),
          locked_by = NULL,
          locked_at = NULL
     FROM failed
@@ -76,27 +82,50 @@ SELECT id, exhausted FROM kept;
 
 -- name: release_jobs
 -- Give claimed jobs back unworked: the attempt does not count. A job whose key was re-added meanwhile is superseded:
--- it is unlocked but stays exhausted, or it would run beside its successor. Returns what was still ours.
+-- it is unlocked but stays exhausted, or it would run beside its successor. `waits` are seconds from now before which a
+-- job shall not be claimed again; NULL leaves run_at as it is. Returns what was still ours, and when it is due.
 SET LOCAL enable_seqscan = off;
+SET LOCAL lock_timeout = '100ms';
 WITH claim AS (
-  SELECT id, locked_at, lane
-    FROM unnest(%(ids)s::bigint[], %(claimed)s::timestamptz[], %(lanes)s::integer[]) AS claim (id, locked_at, lane)
+  SELECT id, locked_at, wait, lane
+    FROM unnest(%(ids)s::bigint[], %(claimed)s::timestamptz[], %(waits)s::double precision[], %(lanes)s::integer[])
+         AS claim (id, locked_at, wait, lane)
 ), released AS (
   UPDATE graphile_worker._private_jobs AS job
      SET attempts = CASE WHEN slayq._private_is_superseded(job) THEN job.attempts
                          ELSE greatest(0, job.attempts - 1) END,
+         run_at = greatest(job.run_at, now() + claim.wait * interval '1 second'),
          locked_by = NULL,
          locked_at = NULL
     FROM claim
    WHERE job.id = ANY (%(ids)s::bigint[]) AND job.id = claim.id AND job.locked_by = %(worker)s AND job.locked_at = claim.locked_at
-  RETURNING job.id, claim.lane, claim.locked_at
+  RETURNING job.id, job.run_at, claim.lane, claim.locked_at
 ), freed AS (
   UPDATE graphile_worker._private_job_queues AS queue
      SET locked_by = NULL, locked_at = NULL
     FROM released
    WHERE queue.id = ANY (%(lanes)s::integer[]) AND queue.id = released.lane AND queue.locked_by = %(worker)s AND queue.locked_at = released.locked_at
 )
-SELECT id FROM released;
+SELECT id, run_at FROM released;
+
+-- name: recall_jobs
+-- Jobs that were put off until `times` are due now, in the order of `places` (0 is the last, -1 the one before it);
+-- unless they are locked, or have another run_at by now, which somebody gave them who knows better. Nobody's transaction
+-- is waited for: they are due some time anyway.
+SET LOCAL enable_seqscan = off;
+WITH found AS MATERIALIZED (
+  SELECT job.id, waiting.place
+    FROM unnest(%(ids)s::bigint[], %(times)s::timestamptz[], %(places)s::integer[]) AS waiting (id, run_at, place),
+         graphile_worker._private_jobs AS job
+   WHERE job.id = ANY (%(ids)s::bigint[]) AND job.id = waiting.id AND job.run_at = waiting.run_at
+     AND job.locked_at IS NULL
+     FOR UPDATE OF job SKIP LOCKED
+)
+UPDATE graphile_worker._private_jobs AS job
+   SET run_at = now() + found.place * interval '1 microsecond'
+  FROM found
+ WHERE job.id = ANY (ARRAY(SELECT id FROM found)) AND job.id = found.id
+RETURNING job.id;
 
 -- name: release_strays
 -- Hand back jobs that carry this worker's id but that it does not hold: their claim was committed and its answer lost.
@@ -124,8 +153,9 @@ VALUES (%(identifier)s, now())
 -- name: schedule_minute
 -- Graphile Worker's crontab rule for one item: whoever moves last_execution forward adds the job, nobody else does.
 -- `stuck` is a last_execution in the future at which the row was seen to stand still: a clock was wrong once, and
--- waiting for the time to come would silence the tick. Returns whether it was our move, whether the job is stored, and
--- what stood there before.
+-- waiting for the time to come would silence the tick. The job is due at once, also when our clock is ahead of the
+-- database's: the next tick, which takes its key, would always be stored before it was due. Returns whether it was our
+-- move, whether the job is stored, and what stood there before.
 WITH before AS (
   SELECT last_execution FROM graphile_worker._private_known_crontabs WHERE identifier = %(identifier)s
 ), moved AS (
@@ -138,8 +168,8 @@ WITH before AS (
   RETURNING identifier
 ), added AS (
   SELECT (graphile_worker.add_job(
-           moved.identifier, payload => %(payload)s::json, run_at => %(minute)s, max_attempts => 1,
-           job_key => %(key)s)).id
+           moved.identifier, payload => %(payload)s::json, run_at => least(%(minute)s::timestamptz, now()),
+           max_attempts => 1, job_key => %(key)s)).id
     FROM moved
 )
 SELECT (SELECT count(*) FROM moved), (SELECT count(id) FROM added), (SELECT last_execution FROM before);

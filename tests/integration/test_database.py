@@ -2,6 +2,7 @@
 
 import socket
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg2
 from twisted.internet import reactor
@@ -10,7 +11,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import TestCase
 
-from slayq_tw import connection
+from slayq_tw import connection, detector
 from slayq_tw.conninfo import parse
 from slayq_tw.database import Cursor, Database
 from slayq_tw.errors import DatabaseError, DatabaseUnavailable
@@ -38,12 +39,14 @@ class DatabaseTests(TestCase):
         await database.open()
         return database
 
-    def terminate_all(self) -> int:
-        """Have the server end every other connection to the test's database; how many there were."""
+    def terminate_all(self, but: Any = None) -> int:
+        """Have the server end every other connection to the test's database, but for one; how many there were."""
+        spared = but.info.backend_pid if but else 0
         with psycopg2.connect(self.url) as admin, admin.cursor() as cursor:
             cursor.execute(
                 "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                " WHERE datname = current_database() AND pid NOT IN (pg_backend_pid(), %s)",
+                [spared],
             )
             ((count,),) = cursor.fetchall()
         admin.close()
@@ -111,13 +114,61 @@ class DatabaseTests(TestCase):
         self.assertEqual(await self.until_it_works(database), [(1,)])
         self.assertEqual(self.flushLoggedErrors(), [])
 
-    async def until_it_works(self, database: Database) -> list[tuple[Any, ...]]:
+    async def test_what_stands_in_the_way(self) -> None:
+        """Why a lost connection does not come back is in the log, once: it need not be why it was lost."""
+        database = await self.open()
+        with psycopg2.connect(self.url) as admin, admin.cursor() as cursor:
+            cursor.execute("SELECT current_database()")
+            ((name,),) = cursor.fetchall()
+        admin.close()
+        elsewhere = psycopg2.connect(urlsplit(self.url)._replace(path="/template1").geturl())
+        self.addCleanup(elsewhere.close)
+        elsewhere.autocommit = True
+        with capturedLogs() as events, elsewhere.cursor() as cursor:
+
+            def refusals() -> list[str]:
+                return [event["reason"] for event in events if event.get("event") == "database_unreachable"]
+
+            cursor.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
+            )
+            while len(refusals()) < 4:
+                turn: Deferred[None] = Deferred()
+                reactor.callLater(0.01, turn.callback, None)  # type: ignore[attr-defined]
+                await turn
+            cursor.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+            self.assertEqual(await self.until_it_works(database), [(1,)])
+        self.assertEqual(len(refusals()), 4)
+        self.assertIn("is not currently accepting connections", refusals()[0])
+
+    async def test_read_only_for_a_while(self) -> None:
+        """Sessions that were opened while the database may only be read are replaced, or it would be so for ever."""
+        self.patch(detector, "READ_ONLY_PAUSE", 0.05)
+        database = await self.open()
+        admin = psycopg2.connect(self.url)
+        self.addCleanup(admin.close)
+        admin.autocommit = True
+        write = "CREATE TABLE IF NOT EXISTS t (n int)"
+        with capturedLogs() as events, admin.cursor() as cursor:
+            name = urlsplit(self.url).path[1:]
+            cursor.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+            self.terminate_all(but=admin)
+            for _ in range(20):
+                await self.until_it_works(database)
+                await self.assertFailure(Deferred.fromCoroutine(database.query(write)), DatabaseUnavailable)
+            cursor.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+            self.assertEqual(await self.until_it_works(database, write), [])
+        said = [event["reason"] for event in events if event.get("event") == "database_connection_lost"]
+        self.assertEqual(len([one for one in said if "read-only" in one]), 4)
+
+    async def until_it_works(self, database: Database, statement: str = "SELECT 1") -> list[tuple[Any, ...]]:
         while True:
             try:
-                return await database.query("SELECT 1")
+                return await database.query(statement)
             except DatabaseUnavailable:
                 turn: Deferred[None] = Deferred()
-                reactor.callLater(0.01, turn.callback, None)
+                reactor.callLater(0.01, turn.callback, None)  # type: ignore[attr-defined]
                 await turn
 
     async def test_start_is_refused(self) -> None:

@@ -11,7 +11,9 @@ from twisted.trial.unittest import TestCase
 from slayq_tw.configcheck import CRON_IDENTIFIER
 from slayq_tw.conninfo import parse
 from slayq_tw.database import Database
+from slayq_tw.errors import DatabaseError
 from slayq_tw.jobs import Failure, Job, JobStore
+from slayq_tw.results import LOCK_NOT_AVAILABLE
 from tests.postgres import migrated_database
 
 
@@ -59,6 +61,10 @@ class JobStoreTestCase(TestCase):
             "SELECT locked_by FROM graphile_worker._private_job_queues WHERE queue_name = %s", name
         )
         return holder  # type: ignore[no-any-return]
+
+    def moment(self) -> datetime:
+        ((now,),) = self.sql("SELECT clock_timestamp()")
+        return now  # type: ignore[no-any-return]
 
     async def claim_one(self, *names: str) -> Job:
         ((job,),) = await self.store.claim([(names or ("mail",), 1)])
@@ -261,34 +267,73 @@ class CompleteTests(JobStoreTestCase):
 class FailTests(JobStoreTestCase):
     """Failed attempts."""
 
+    async def waits_of(
+        self, jobs: list[Job], error: str = "no", delay: float = 0.0
+    ) -> list[tuple[float, float]]:
+        """Fail the jobs; for each the least and the most that its wait can be, in seconds."""
+        before = self.moment()
+        await self.store.fail([Failure(job, error, delay) for job in jobs])
+        after = self.moment()
+        due = dict(self.sql("SELECT id, run_at FROM graphile_worker._private_jobs"))
+        return [
+            ((due[job.id] - after).total_seconds(), (due[job.id] - before).total_seconds()) for job in jobs
+        ]
+
+    async def claim_after(self, attempts: int, count: int = 1) -> list[Job]:
+        """Claimed jobs that had so many attempts before."""
+        numbers = [self.add() for _ in range(count)]
+        self.sql(
+            "UPDATE graphile_worker._private_jobs SET attempts = %s WHERE id = ANY (%s)", attempts, numbers
+        )
+        (jobs,) = await self.store.claim([(("mail",), count)])
+        self.assertEqual([job.id for job in jobs], numbers)
+        return jobs
+
     async def test_back_off(self) -> None:
-        """exp(attempts) seconds, at most exp(10) (item 49); the lock and the lane are free (item 48)."""
-        for attempts, seconds in ((0, 2.718), (1, 7.389), (9, 22026.466), (14, 22026.466)):
-            number = self.add(queue_name="lane")
-            self.sql("UPDATE graphile_worker._private_jobs SET attempts = %s WHERE id = %s", attempts, number)
-            job = await self.claim_one()
-            self.assertEqual(await self.store.fail([Failure(job, "went wrong")]), {number: False})
-            row = self.row(
-                number,
-                "attempts, locked_at, locked_by, last_error, extract(epoch FROM run_at - now())::float8",
-            )
-            assert row is not None
-            self.assertEqual(row[:4], (attempts + 1, None, None, "went wrong"))
-            self.assertApproximates(row[4], seconds, 1.0)
-            self.assertIsNone(self.lane_holder("lane"))
+        """exp(attempts) seconds, at most exp(10) (item 49), and never less; up to a tenth more, by chance."""
+        for attempts, seconds in ((0, 2.718282), (1, 7.389057), (9, 22026.4658), (14, 22026.4658)):
+            waits = await self.waits_of(await self.claim_after(attempts, 100))
+            for least, most in waits:
+                self.assertGreaterEqual(most, seconds - 1e-5)
+                self.assertLessEqual(least, seconds * 1.1 + 1e-5)
+            tenths = [int((most / seconds - 1) * 100) for _, most in waits]
+            self.assertGreaterEqual(len(set(tenths)), 8, tenths)
+
+    async def test_back_off_from_the_future(self) -> None:
+        """A job whose run_at was moved into the future meanwhile waits from there on."""
+        (job,) = await self.claim_after(0)
+        self.sql("UPDATE graphile_worker._private_jobs SET run_at = now() + interval '1000 s'")
+        ((least, most),) = await self.waits_of([job])
+        self.assertGreaterEqual(most, 1002.7)
+        self.assertLessEqual(least, 1000 + 2.72 * 1.1)
+
+    async def test_failed(self) -> None:
+        """The attempt counts, the lock and the lane are free (item 48)."""
+        number = self.add(queue_name="lane")
+        job = await self.claim_one()
+        self.assertEqual(await self.store.fail([Failure(job, "went wrong")]), {number: False})
+        self.assertEqual(
+            self.row(number, "attempts, locked_at, locked_by, last_error"), (1, None, None, "went wrong")
+        )
+        self.assertIsNone(self.lane_holder("lane"))
         self.assertEqual(self.store.held, 0)
 
     async def test_more_time(self) -> None:
-        """A receiver can push the next attempt out, never in."""
-        delays = []
-        for delay in (500.0, 1.0):
-            number = self.add()
-            await self.store.fail([Failure(await self.claim_one(), "busy", delay=delay)])
-            row = self.row(number, "extract(epoch FROM run_at - now())::float8")
-            assert row is not None
-            delays.append(row[0])
-        self.assertApproximates(delays[0], 500.0, 1.0)
-        self.assertApproximates(delays[1], 2.718, 1.0)
+        """A receiver can push the next attempt out, never in; it comes no earlier, and at most a tenth later."""
+        waits = await self.waits_of(await self.claim_after(0, 50), delay=500.0)
+        for least, most in waits:
+            self.assertGreaterEqual(most, 500.0)
+            self.assertLessEqual(least, 550.0)
+        self.assertGreater(max(waits)[0] - min(waits)[0], 10.0)
+        for least, most in await self.waits_of(await self.claim_after(0, 5), delay=1.0):
+            self.assertGreaterEqual(most, 2.718281)
+            self.assertLessEqual(least, 2.99012)
+
+    async def test_a_day_at_most(self) -> None:
+        """What a receiver asks for ends at 24 hours, chance included."""
+        for least, most in await self.waits_of(await self.claim_after(0, 20), delay=86400.0):
+            self.assertGreaterEqual(most, 86400.0)
+            self.assertLessEqual(least, 86400.0)
 
     async def test_for_good(self) -> None:
         """The last attempt, and one that is final, leave a permanently failed row (item 52)."""
@@ -364,6 +409,74 @@ class ReleaseTests(JobStoreTestCase):
         await self.store.release([await self.claim_one()])
         self.assertEqual(self.row(number, "attempts, is_available"), (0, True))
 
+    async def test_put_off(self) -> None:
+        """The attempt does not count either, the lane is free, and the job is due after its seconds; who asked learns
+        when exactly.
+        """
+        job = await self.claim_keyed_in_lane()
+        before = self.moment()
+        due = await self.store.defer([(job, 20.0)])
+        after = self.moment()
+        self.assertEqual(
+            self.row(job.id, "attempts, locked_by, locked_at, last_error, run_at"),
+            (0, None, None, None, due[job.id]),
+        )
+        self.assertGreaterEqual((due[job.id] - before).total_seconds(), 20.0)
+        self.assertLessEqual((due[job.id] - after).total_seconds(), 20.0)
+        self.assertIsNone(self.lane_holder("lane"))
+        self.assertEqual((self.store.held, await self.claimed_ids((("mail",), 9))), (0, [[]]))
+
+    async def test_put_off_in_order(self) -> None:
+        """A batch keeps its order, whatever the order of its ids."""
+        numbers = [self.add() for _ in range(3)]
+        (jobs,) = await self.store.claim([(("mail",), 3)])
+        await self.store.defer(zip(jobs, (0.03, 0.01, 0.02), strict=True))
+        rows = self.sql("SELECT id FROM graphile_worker._private_jobs ORDER BY run_at")
+        self.assertEqual([row[0] for row in rows], [numbers[1], numbers[2], numbers[0]])
+
+    async def test_put_off_without_a_claim(self) -> None:
+        """A job that somebody else has by now, or had since, is left alone."""
+        self.add()
+        job = await self.claim_one()
+        self.sql("UPDATE graphile_worker._private_jobs SET locked_at = locked_at + interval '1 second'")
+        self.assertEqual(await self.store.defer([(job, 20.0)]), {})
+        self.assertEqual(self.row(job.id, "attempts, run_at, locked_by"), (1, job.run_at, self.store.worker))
+
+    async def test_superseded_and_put_off(self) -> None:
+        """A job whose key was re-added meanwhile stays exhausted."""
+        job = await self.claim_keyed_in_lane()
+        self.add(job_key="k")
+        await self.store.defer([(job, 20.0)])
+        self.assertEqual(self.row(job.id, "is_available, locked_by"), (False, None))
+
+    async def test_recall(self) -> None:
+        """What was put off is due at once, in the order that is asked for."""
+        numbers = [self.add() for _ in range(3)]
+        (jobs,) = await self.store.claim([(("mail",), 3)])
+        due = await self.store.defer((job, 100.0) for job in jobs)
+        order = [numbers[1], numbers[2], numbers[0]]
+        recalled = await self.store.recall([(number, due[number]) for number in order])
+        self.assertEqual(sorted(recalled), numbers)
+        self.assertEqual(await self.claimed_ids((("mail",), 9)), [order])
+
+    async def test_not_recalled(self) -> None:
+        """Unless it is locked, gone, or has been given another time: a step that sleeps, say."""
+        locked, gone, moved = [self.add() for _ in range(3)]
+        (jobs,) = await self.store.claim([(("mail",), 3)])
+        due = await self.store.defer((job, 100.0) for job in jobs)
+        self.sql(
+            "UPDATE graphile_worker._private_jobs SET locked_by = 'x', locked_at = now() WHERE id = %s",
+            locked,
+        )
+        self.sql("DELETE FROM graphile_worker._private_jobs WHERE id = %s", gone)
+        self.sql("SELECT graphile_worker.reschedule_jobs(ARRAY[%s], run_at => '2999-01-01')", moved)
+        self.assertEqual(await self.store.recall(sorted(due.items())), [])
+        self.assertEqual(self.row(locked, "run_at"), (due[locked],))
+
+    async def claim_keyed_in_lane(self) -> Job:
+        self.add(queue_name="lane", job_key="k")
+        return await self.claim_one()
+
     async def test_strays(self) -> None:
         """A claim whose answer was lost goes back, attempt uncounted; what is held stays, and so do other workers'."""
         lost = self.add(queue_name="lane", max_attempts=1)
@@ -392,14 +505,36 @@ class ReleaseTests(JobStoreTestCase):
         self.assertEqual(self.row(number, "is_available, locked_by"), (False, None))
 
 
+class LockedTests(JobStoreTestCase):
+    """A job whose row somebody else's transaction has locked."""
+
+    async def test_nobody_is_waited_for(self) -> None:
+        """No result waits for the end of that transaction, which may have been forgotten; all go on after it."""
+        self.add()
+        job = await self.claim_one()
+        other = psycopg2.connect(self.admin.dsn)
+        self.addCleanup(other.close)
+        with other.cursor() as cursor:
+            cursor.execute("SELECT FROM graphile_worker._private_jobs FOR UPDATE")
+        for write in (
+            self.store.complete([job]),
+            self.store.fail([Failure(job, "no")]),
+            self.store.release([job]),
+        ):
+            error = await self.assertFailure(Deferred.fromCoroutine(write), DatabaseError)
+            self.assertEqual(error.sqlstate, LOCK_NOT_AVAILABLE)
+        other.rollback()
+        self.assertEqual(await self.store.complete([job]), {job.id})
+
+
 class CronTests(JobStoreTestCase):
     """The crontab rule."""
 
     async def test_once_a_minute(self) -> None:
         """Whoever comes first adds the tick, and nobody adds one for an earlier minute (items 66, 67)."""
         await self.store.register_crontab()
-        minute = datetime.fromisoformat("2026-11-24T12:00:00+00:00")
-        earlier = datetime.fromisoformat("2026-11-24T11:59:00+00:00")
+        minute = datetime.fromisoformat("2024-11-24T12:00:00+00:00")
+        earlier = datetime.fromisoformat("2024-11-24T11:59:00+00:00")
         other = await self.a_store()
         results = await gatherResults(
             [
@@ -414,6 +549,15 @@ class CronTests(JobStoreTestCase):
                 "SELECT task_identifier, key, max_attempts, run_at FROM graphile_worker.jobs WHERE key = 'cron'"
             ),
             [(CRON_IDENTIFIER, "cron", 1, minute)],
+        )
+
+    async def test_ahead_of_the_database(self) -> None:
+        """A tick is due at once, though by the database's clock its minute is still to come."""
+        await self.store.register_crontab()
+        minute = datetime.fromisoformat("2999-11-24T12:00:00+00:00")
+        await self.store.schedule_tick(minute, "{}", None)
+        self.assertEqual(
+            self.sql("SELECT run_at <= now() FROM graphile_worker.jobs WHERE key = 'cron'"), [(True,)]
         )
 
     async def test_stuck(self) -> None:

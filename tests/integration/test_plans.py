@@ -130,6 +130,7 @@ class PlanTests(SynchronousTestCase):
             "errors": ["e"] * 10,
             "delays": [0.0] * 10,
             "finals": [False] * 10,
+            "waits": "{" + ",".join(["20"] * 10) + "}",
         }
         for number, name in enumerate(("complete_jobs", "fail_jobs", "release_jobs")):
             some = ids[number * 10 : number * 10 + 10]
@@ -140,3 +141,18 @@ class PlanTests(SynchronousTestCase):
             rows, blocks = self.explain(name, common | {"ids": "{" + ",".join(map(str, some)) + "}"})
             self.assertEqual(rows, 10, name)
             self.assertLess(blocks, 10 * 60, name)
+
+    def test_recall(self) -> None:
+        """So does bringing back what was put off."""
+        self.fill(run_at="'2030-01-01T00:00:00Z'")
+        ids = self.sql("SELECT id FROM graphile_worker._private_jobs ORDER BY id LIMIT 100")
+        rows, blocks = self.explain(
+            "recall_jobs",
+            {
+                "ids": "{" + ",".join(str(number) for (number,) in ids) + "}",
+                "times": "{" + ",".join(["2030-01-01T00:00:00+00:00"] * 100) + "}",
+                "places": "{" + ",".join(map(str, range(-99, 1))) + "}",
+            },
+        )
+        self.assertEqual(rows, 100)
+        self.assertLess(blocks, 100 * 60)

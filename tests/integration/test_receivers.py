@@ -1,5 +1,6 @@
 """`slayq_tw.delivery` over real sockets: receivers that misbehave."""
 
+import gzip
 from collections.abc import Callable
 from typing import Any
 
@@ -10,10 +11,12 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import TestCase
 
 from slayq_tw.delivery import MAX_ANSWER, Answer, WebhookSender
-from slayq_tw.errors import DeliveryError
+from slayq_tw.destinations import NO_FURTHER_RULES, DestinationRules
+from slayq_tw.errors import DeliveryError, DestinationRefused, NoAnswer
 from slayq_tw.keyring import Keyring, Keys
 from slayq_tw.posting import Post, direct, through_treq
-from slayq_tw.webclient import AnyNameEndpoint, Endpoints, make_agent, make_http_client
+from slayq_tw.webclient import Endpoints, make_agent, make_http_client
+from slayq_tw.weburl import origin_of
 
 KEYRING = Keyring(Keys("SLAY_Q_SECRET", b"secret"))
 HEAD = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
@@ -26,6 +29,7 @@ class Rude(Protocol):
         self.factory.met.append(self)
 
     def dataReceived(self, data: bytes) -> None:
+        self.factory.heard(data)
         self.factory.answer(self.transport)
 
     def connectionLost(self, reason: Any = None) -> None:
@@ -39,6 +43,7 @@ class ReceiverTests(TestCase):
     def listen(self, answer: Callable[[Any], object]) -> int:
         self.server: Any = Factory.forProtocol(Rude)
         self.server.answer = answer
+        self.server.heard = lambda data: None
         self.server.met = []
         self.server.left = Deferred()
         port = reactor.listenTCP(0, self.server, interface="127.0.0.1")  # type: ignore[attr-defined]
@@ -92,7 +97,9 @@ class ReceiverTests(TestCase):
             transport.write(HEAD + b"Content-Length: 100\r\n\r\nso far")
             transport.loseConnection()
 
-        self.assertTrue(await self.refusal(in_the_middle))
+        self.assertEqual(
+            await self.refusal(in_the_middle), "the answer broke off: Connection was closed cleanly"
+        )
 
     async def test_garbage(self) -> None:
         """What is no HTTP is a failure that says so."""
@@ -111,6 +118,24 @@ class ReceiverTests(TestCase):
         answer = await self.send(f"http://127.0.0.1:{self.listen(pour)}/")
         await self.gone()
         self.assertEqual(answer.status, 200)
+
+    async def test_compressed(self) -> None:
+        """An answer is not unpacked: it was not asked for like that, and a small one may have a large content."""
+        asked = []
+
+        def answer(transport: Any) -> None:
+            packed = gzip.compress(b"no")
+            transport.write(
+                HEAD + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed) + packed
+            )
+
+        port = self.listen(answer)
+        self.server.heard = asked.append
+        answered = await self.send(f"http://127.0.0.1:{port}/")
+        await self.gone()
+        self.assertEqual(answered.status, 200)
+        self.assertIn("\N{REPLACEMENT CHARACTER}", answered.excerpt)
+        self.assertNotIn(b"accept-encoding", b"".join(asked).lower())
 
     async def test_silence(self) -> None:
         """A receiver that does not answer, or stalls, is given up, and its connection closed."""
@@ -134,6 +159,47 @@ class ReceiverTests(TestCase):
         await self.gone()
         self.assertIn("TLS: ", str(error))
 
+    async def kind(self, sending: "Deferred[Answer]") -> str:
+        """What a failed delivery tells about the receiver."""
+        error = await self.assertFailure(sending, DeliveryError)
+        if not isinstance(error, NoAnswer):
+            return "came through"
+        return "connected" if error.connected else "no connection"
+
+    async def test_no_connection(self) -> None:
+        """Refused, unknown and not verified receivers are told apart from those that answered something."""
+        self.assertEqual(await self.kind(self.send("http://127.0.0.1:9/")), "no connection")
+        self.assertEqual(await self.kind(self.send("http://nowhere.invalid/")), "no connection")
+        port = self.listen(lambda transport: transport.write(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
+        self.assertEqual(await self.kind(self.send(f"https://localhost:{port}/")), "no connection")
+        await self.gone()
+
+    async def test_connected(self) -> None:
+        """Likewise those that take a request and say nothing, or hang up."""
+        for answer in (lambda t: None, lambda t: t.loseConnection(), lambda t: t.abortConnection()):
+            url = f"http://127.0.0.1:{self.listen(answer)}/"
+            self.assertEqual(await self.kind(self.send(url, 0.2)), "connected")
+            await self.gone()
+
+    async def test_came_through(self) -> None:
+        """Garbage, an answer that breaks off or stalls, and what happens after a redirect: somebody is there."""
+        redirect = b"HTTP/1.1 307 x\r\nConnection: close\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n"
+        for said, hangs_up in (
+            (b"SSH-2.0-OpenSSH_9.2\r\n\r\n\r\n", False),
+            (HEAD + b"Content-Length: 100\r\n\r\nso far", True),
+            (HEAD + b"Content-Length: 100\r\n\r\nso far", False),
+            (redirect, True),
+        ):
+
+            def answer(transport: Any, said: bytes = said, hangs_up: bool = hangs_up) -> None:
+                transport.write(said)
+                if hangs_up:
+                    transport.loseConnection()
+
+            url = f"http://127.0.0.1:{self.listen(answer)}/"
+            self.assertEqual(await self.kind(self.send(url, 0.2)), "came through", said)
+            await self.gone()
+
 
 class TreqReceiverTests(ReceiverTests):
     """The same through treq, as redirects are followed."""
@@ -141,6 +207,77 @@ class TreqReceiverTests(ReceiverTests):
     def post(self) -> Post:
         """Through treq."""
         return through_treq(make_http_client(make_agent(reactor, 1)), reactor)
+
+
+class RefusedTests(TestCase):
+    """Where a delivery may not go, it does not go, by whatever way and in whatever spelling."""
+
+    def post(self, rules: DestinationRules) -> Post:
+        agent = make_agent(reactor, 1, rules)
+        return direct(agent, through_treq(make_http_client(agent), reactor))
+
+    async def refused(self, url: str, rules: DestinationRules = NO_FURTHER_RULES) -> str:
+        post = self.post(rules)
+        sending = WebhookSender(post, post, reactor, KEYRING).send(url, lambda: b"{}", 30.0, "id")
+        return str(await self.assertFailure(sending, DestinationRefused))
+
+    async def test_spellings(self) -> None:
+        """The system's resolver says what is meant."""
+        shut = DestinationRules(allow_private_networks=False)
+        for host, address in {
+            "127.0.0.1": "127.0.0.1",
+            "0x7f.1": "127.0.0.1",
+            "2130706433": "127.0.0.1",
+            "127.1": "127.0.0.1",
+            "0177.0.0.1": "127.0.0.1",
+            "①②⑦.0.0.1": "127.0.0.1",
+            "127。0。0。1": "127.0.0.1",
+            "localhost": "",
+            "user:password@127.0.0.1": "127.0.0.1",
+            "[::1]": "::1",
+            "[0:0:0:0:0:ffff:7f00:1]": "127.0.0.1",
+        }.items():
+            self.assertIn(address, await self.refused(f"http://{host}:9/hook", shut))
+        for url in (
+            "http://169.254.169.254/latest/meta-data/",
+            "https://169.254.169.254/",
+            "http://2852039166/",
+            "http://0xa9fea9fe/",
+            "http://169.254.43518/",
+            "http://user:password@169.254.169.254/",
+            "http://[::ffff:169.254.169.254]/",
+            "http://[::ffff:a9fe:a9fe]/",
+            "http://[64:ff9b::a9fe:a9fe]/",
+            "http://[2002:a9fe:a9fe::]/",
+            "http://[fd00:ec2::254]/",
+        ):
+            self.assertIn("metadata", await self.refused(url))
+        self.assertIn("unspecified", await self.refused("http://0/"))
+
+    async def test_redirect(self) -> None:
+        """A redirect passes the same checks; the error shows no credentials or query of it."""
+        server: Any = Factory.forProtocol(Rude)
+        server.met, server.left, server.heard = [], Deferred(), len
+        port = reactor.listenTCP(0, server, interface="127.0.0.1")  # type: ignore[attr-defined]
+        self.addCleanup(port.stopListening)
+        url = f"http://127.0.0.1:{port.getHost().port}/hook"
+        only_here = DestinationRules(allowed_origins=frozenset({origin_of(url)}))
+        for rules, target, reason in (
+            (NO_FURTHER_RULES, "http://169.254.169.254/?token=tell-tale", "metadata"),
+            (NO_FURTHER_RULES, "http://u:tell-tale@[fe80::1]/", "link-local"),
+            (NO_FURTHER_RULES, "//0x0/", "unspecified"),
+            (only_here, "http://other.test/", "http://other.test is not among allowed_origins"),
+            (only_here, url.replace("127.0.0.1", "localhost"), "is not among allowed_origins"),
+        ):
+            for code in (b"307", b"308"):
+                head = b"HTTP/1.1 %b \r\nConnection: close\r\nContent-Length: 0\r\nLocation: %b\r\n\r\n"
+                answer = head % (code, target.encode())
+                server.answer = lambda transport, answer=answer: transport.write(answer)
+                error = await self.refused(url, rules)
+                self.assertIn(reason, error)
+                self.assertNotIn("tell-tale", error)
+        while any(protocol.transport.connected for protocol in server.met):
+            await server.left
 
 
 class NamesTests(TestCase):
@@ -182,7 +319,7 @@ class NamesTests(TestCase):
 
         port = reactor.listenTCP(0, Factory.forProtocol(Greeter), interface="127.0.0.1")  # type: ignore[attr-defined]
         self.addCleanup(port.stopListening)
-        endpoint = AnyNameEndpoint(resolver, "my_app", port.getHost().port)
+        endpoint = Endpoints(resolver)("http", "my_app", port.getHost().port)
         await endpoint.connect(Factory.forProtocol(Caller))
         await met
         await gone
@@ -231,19 +368,3 @@ class NamesTests(TestCase):
         receiver.resolutionComplete()
         self.assertEqual((await sending).status, 200)
         self.assertEqual(made, [None])
-
-    def test_which_endpoint(self) -> None:
-        """Only such names over plain http get an endpoint of ours."""
-        endpoint_for = Endpoints(reactor)
-        kinds = [
-            type(endpoint_for(*origin)).__name__
-            for origin in (
-                ("http", "my_app", 3000),
-                ("http", "app.test", 80),
-                ("https", "app.test", 443),
-                ("http", "::1", 80),
-            )
-        ]
-        self.assertEqual(
-            kinds, ["AnyNameEndpoint", "HostnameEndpoint", "_WrapperEndpoint", "HostnameEndpoint"]
-        )

@@ -1,4 +1,4 @@
-"""`slayq_tw.connection`: what the driver's errors mean."""
+"""`slayq_tw.pgerrors`: what the driver's errors mean."""
 
 import psycopg2
 from psycopg2 import errors as pg
@@ -8,8 +8,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from txpostgres.reconnection import ConnectionDead
 
-from slayq_tw.connection import is_dead, is_hopeless, translate
 from slayq_tw.errors import DatabaseError, DatabaseUnavailable
+from slayq_tw.pgerrors import is_dead, is_hopeless, translate
 
 
 def coded(error: type[psycopg2.Error], sqlstate: str) -> psycopg2.Error:
@@ -25,7 +25,7 @@ class ErrorTests(SynchronousTestCase):
     """Dead, refused, or neither."""
 
     def test_dead(self) -> None:
-        """A lost connection is one without a code, of class 08, or ended by an administrator."""
+        """A lost connection is one without a code, of class 08, or ended by an administrator; or one that may only read."""
         for error in (
             psycopg2.OperationalError("server closed the connection unexpectedly"),
             psycopg2.InterfaceError("connection already closed"),
@@ -34,6 +34,7 @@ class ErrorTests(SynchronousTestCase):
             coded(pg.AdminShutdown, "57P01"),
             coded(pg.CrashShutdown, "57P02"),
             coded(pg.CannotConnectNow, "57P03"),
+            coded(pg.ReadOnlySqlTransaction, "25006"),
             ConnectionDone(),
             ConnectionDead(),
         ):

@@ -1,0 +1,29 @@
+"""The scenarios, by name."""
+
+from tests.chaos.scenarios import (
+    clock,
+    database,
+    kills,
+    limits,
+    network,
+    patience,
+    receivers,
+    stops,
+    transactions,
+)
+from tests.chaos.scenarios.scenario import Scenario
+
+SCENARIOS: dict[str, Scenario] = {
+    one.name: one
+    for one in (
+        *kills.ALL,
+        *database.ALL,
+        *limits.ALL,
+        *network.ALL,
+        *stops.ALL,
+        *clock.ALL,
+        *receivers.ALL,
+        *patience.ALL,
+        *transactions.ALL,
+    )
+}
