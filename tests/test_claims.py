@@ -129,6 +129,17 @@ class ClaimerTests(SynchronousTestCase):
         self.assertEqual(self.names_of_next_claim(), ["release_strays", "claim"])
         self.assertEqual(self.names_of_next_claim(), ["claim"])
 
+    def test_locked_strays(self) -> None:
+        """Those that somebody's transaction has locked are looked for until they are handed back; claims go on."""
+        self.lose_an_answer()
+        self.clock.advance(SECOND_SWEEP)
+        self.assertEqual(self.names_of_next_claim(left=1), ["release_strays", "claim"])
+        self.assertTrue(self.claimer.lost_an_answer)
+        self.assertEqual(self.names_of_next_claim(), ["claim"])
+        self.clock.advance(SECOND_SWEEP)
+        self.assertEqual(self.names_of_next_claim(strays=[7])[-2:], ["release_strays", "claim"])
+        self.assertFalse(self.claimer.lost_an_answer)
+
     def test_sweep_that_fails(self) -> None:
         """Strays that could not be handed back are looked for again."""
         self.lose_an_answer()
@@ -157,12 +168,12 @@ class ClaimerTests(SynchronousTestCase):
         self.clock.advance(0)
         self.store.answer(DatabaseUnavailable("gone"))
 
-    def names_of_next_claim(self, strays: list[int] | None = None) -> list[str]:
+    def names_of_next_claim(self, strays: Sequence[int] = (), left: int = 0) -> list[str]:
         """Claim, answering whatever is asked; what was asked."""
         before = len(self.store.calls)
         self.hunger(self.mail, 4)
         self.clock.advance(0)
         while (name := self.store.calls[-1][0]) != "claim":
-            self.store.answer(strays or [] if name == "release_strays" else None)
+            self.store.answer((list(strays), left) if name == "release_strays" else None)
         self.store.answer([[]])
         return [name for name, _ in self.store.asked()[before:]]

@@ -501,7 +501,7 @@ class ReleaseTests(JobStoreTestCase):
         foreign = self.add()
         other = await self.a_store()
         await other.claim([(("mail",), 1)])
-        self.assertEqual(await self.store.release_strays(), [lost])
+        self.assertEqual(await self.store.release_strays(), ([lost], 0))
         self.assertEqual(self.row(lost, "attempts, locked_by, is_available"), (0, None, True))
         self.assertEqual(self.row(held, "attempts, locked_by"), (1, self.store.worker))
         self.assertEqual(self.row(foreign, "attempts, locked_by"), (1, other.worker))
@@ -539,6 +539,21 @@ class LockedTests(JobStoreTestCase):
             self.assertEqual(error.sqlstate, LOCK_NOT_AVAILABLE)
         other.rollback()
         self.assertEqual(await self.store.complete([job]), {job.id})
+
+    async def test_strays(self) -> None:
+        """What can be handed back is; the lane of what cannot stays taken."""
+        numbers = [self.add(), self.add(queue_name="lane")]
+        await self.store.claim([(("mail",), 2)])
+        self.store._held.clear()
+        other = psycopg2.connect(self.admin.dsn)
+        self.addCleanup(other.close)
+        with other.cursor() as cursor:
+            cursor.execute("SELECT FROM graphile_worker._private_jobs WHERE id = %s FOR UPDATE", [numbers[1]])
+        self.assertEqual(await self.store.release_strays(), ([numbers[0]], 1))
+        self.assertEqual(self.lane_holder("lane"), self.store.worker)
+        other.rollback()
+        self.assertEqual(await self.store.release_strays(), ([numbers[1]], 0))
+        self.assertIsNone(self.lane_holder("lane"))
 
 
 class CronTests(JobStoreTestCase):
