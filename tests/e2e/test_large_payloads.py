@@ -60,7 +60,7 @@ class LargePayloadTests(EndToEndCase):
         self.addCleanup(port.stopListening)
         daemon = self.daemon(QUEUES, SLAY_Q_CRON_URL="http://127.0.0.1:9/")
         await daemon.ready()
-        good = '{"url":"http://127.0.0.1:%d/","retry":0,"event":"e"}' % port.getHost().port
+        good = f'{{"url":"http://127.0.0.1:{port.getHost().port}/","retry":0,"event":"e"}}'
         await daemon.stop()
         self.add("general", BAD, '{"url":"/","retry":0,"event":"e"}', LARGE)
         self.add("general", TOO_LARGE, good, 20)
