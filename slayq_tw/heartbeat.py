@@ -33,6 +33,7 @@ SHOWN_IDS = 20
 
 STANDS_STILL = f"its heartbeat has stood still for {DEAD_AFTER:g} s"
 GONE = "its process is gone"
+LEFT_OVER = "found before"
 
 
 class Heartbeat(Service):
@@ -173,9 +174,11 @@ class Heartbeat(Service):
         self._declared_dead()
 
     def _bury(self, others: list[Beat]) -> None:
-        """Of a process that is gone from this machine nothing is to be waited for."""
+        """Nothing is to be waited for with a process that is gone from this machine, or one that was found dead before."""
         for beat in others:
-            if whereabouts.is_gone(beat.place, beat.process):
+            if beat.number < 0:
+                self._begin_recovery(beat, LEFT_OVER)
+            elif whereabouts.is_gone(beat.place, beat.process):
                 self._begin_recovery(beat, GONE)
 
     def _judge(self) -> None:
@@ -207,16 +210,21 @@ class Heartbeat(Service):
         rows = await self._database.query(
             self._queries["recover"], {"worker": beat.worker, "beat": beat.number}, timeout=RECOVERY_TIMEOUT
         )
-        for worker, jobs, _ in rows:
-            self.log.warn(
-                "{event}: {worker} is dead ({reason}); {count} jobs that it held are due again",
-                event="daemon_recovered",
-                worker=worker,
-                reason=reason,
-                count=len(jobs),
-                job_ids=jobs[:SHOWN_IDS],
-            )
-            self._recovered()
+        for worker, jobs, left, _ in rows:
+            if jobs or not left:
+                self._report_recovery(worker, reason, jobs, left)
+                self._recovered()
+
+    def _report_recovery(self, worker: str, reason: str, jobs: list[int], left: int) -> None:
+        self.log.warn(
+            "{event}: {worker} is dead ({reason}); {count} jobs that it held are due again{rest}",
+            event="daemon_recovered",
+            worker=worker,
+            reason=reason,
+            count=len(jobs),
+            rest=f", {left} when the transactions that have locked them end" if left else "",
+            job_ids=jobs[:SHOWN_IDS],
+        )
 
     def _put_off(self, failure: Failure, beat: Beat) -> None:
         """The next look tries again, if the daemon is still dead then."""

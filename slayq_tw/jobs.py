@@ -218,15 +218,19 @@ class JobStore:
         )
         return [row[0] for row in rows]
 
-    async def release_strays(self) -> list[int]:
-        """Hand back what carries this worker's id under no claim that is held: claims whose answer was lost. Their ids.
+    async def release_strays(self) -> tuple[list[int], int]:
+        """Hand back what carries this worker's id under no claim that is held: claims whose answer was lost.
 
         No claim may be under way meanwhile.
+
+        Returns:
+            Their ids, and how many are left because somebody's transaction has their rows locked.
         """
         rows = await self._database.query(
             self._queries["release_strays"], self._claims(list(self._held.values()))
         )
-        return [row[0] for row in rows]
+        strays = [number for number, returned in rows if returned]
+        return strays, len(rows) - len(strays)
 
     async def unserved(self) -> list[str]:
         """Identifiers with due jobs that this process does not serve."""

@@ -16,7 +16,7 @@ class Beat:
 
     Attributes:
         worker: its id, which its locks carry.
-        number: of its latest beat; it never has the same number twice.
+        number: of its latest beat; it never has the same number twice. A negative one was found dead before.
         place, process: where it runs, see `slayq_tw.whereabouts`.
     """
 

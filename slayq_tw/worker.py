@@ -203,6 +203,6 @@ class JobWorker:
 
 def _refusal(answer: Answer) -> str:
     status = f"{answer.status} {answer.reason}".strip()
-    where = f" to {answer.location}" if answer.location and 300 <= answer.status < 400 else ""
+    where = f" to {display_url(answer.location)}" if answer.location and 300 <= answer.status < 400 else ""
     said = f": {answer.excerpt}" if answer.excerpt else ""
     return f"POST {answer.url}: {status}{where}{said}"

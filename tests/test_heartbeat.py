@@ -61,7 +61,7 @@ class Table:
         if self.rows.get(given["worker"], [None])[0] != given["beat"]:
             return []
         del self.rows[given["worker"]]
-        return [(given["worker"], [1, 2], None)]
+        return [(given["worker"], [1, 2], 0, None)]
 
 
 class HeartbeatTestCase(SynchronousTestCase):

@@ -198,6 +198,16 @@ class JobWorkerTests(SynchronousTestCase):
             self.results.ends.clear()
         self.assertEqual(self.sent, [])
 
+    def test_too_large(self) -> None:
+        """So does one that is too large to be read."""
+        failure = self.failure_of(a_job(5, payload=None), an_answer(200))
+        self.assertEqual((failure.error, failure.final), ("payload is larger than 16,777,216 bytes", True))
+
+    def test_location_with_credentials(self) -> None:
+        """Where a redirect leads is shown without its secrets."""
+        failure = self.failure_of(a_job(5), an_answer(302, location="https://me:pass@app.test/x?key=1"))
+        self.assertEqual(failure.error, "POST http://app.test/hook: 302 to https://app.test/x")
+
     def test_cut_off(self) -> None:
         """A cancelled delivery is handed back."""
         working = self.worker.work(a_job(5))

@@ -2,7 +2,7 @@
 -- superseded job that is known without comparing stamps, which a clock that was set may have put in any order.
 SET LOCAL search_path = pg_catalog, pg_temp;
 
--- Claim jobs as slayq._private_claim_jobs does, for a daemon that has its row. Recovery deletes the row, and then returns
+-- Claim jobs as slayq._private_claim_jobs does, for a daemon that has its row. Recovery takes the row, and then returns
 -- what the daemon has locked: a claim that came later, from a daemon that was only cut off or by a statement that was
 -- long on its way, would be found by nobody. So the claim holds on to the row until it is committed, after it has taken
 -- jobs: either recovery waits for it and sees them, or the claim sees that the row is gone, and takes nothing. A beat does
@@ -19,7 +19,7 @@ BEGIN
                                    max_payload) AS job;
   IF FOUND THEN
     PERFORM FROM slayq._private_daemons AS daemon
-      WHERE daemon.worker = _private_claim_jobs_of_daemon.worker
+      WHERE daemon.worker = _private_claim_jobs_of_daemon.worker AND daemon.beat >= 0
         FOR KEY SHARE;
     IF NOT FOUND THEN
       RAISE EXCEPTION 'Nothing claimed: % is no living daemon', _private_claim_jobs_of_daemon.worker
@@ -31,45 +31,54 @@ $$;
 
 -- Return what a worker has locked, but for the claims that it still works on: jobs `ids`, each as it was `claimed` and
 -- with the lane that is locked for it. An attempt that did not come to its end does not count; a superseded job is only
--- unlocked, and a superseded cron tick removed, for ticks are not kept. Jobs before lanes, as everybody locks them who
--- waits for locks. Returns the jobs.
+-- unlocked, and a superseded cron tick removed, for ticks are not kept. A job whose row some transaction has locked is
+-- left, with its lane: nobody waits for that, which may take long. Returns the jobs, and of each whether it was returned.
 DROP FUNCTION slayq._private_return_jobs(text, bigint[], integer[]);
 
 CREATE FUNCTION slayq._private_return_jobs(worker text, ids bigint[], claimed timestamptz[], lanes integer[])
-RETURNS SETOF bigint
+RETURNS TABLE (id bigint, returned boolean)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
 BEGIN
   RETURN QUERY
   WITH held AS MATERIALIZED (
-    SELECT id, locked_at FROM ROWS FROM (pg_catalog.unnest(ids), pg_catalog.unnest(claimed)) AS held (id, locked_at)
-  ), abandoned AS MATERIALIZED (
+    SELECT held.job_id, held.lane, held.locked_at
+      FROM ROWS FROM (pg_catalog.unnest(ids), pg_catalog.unnest(lanes), pg_catalog.unnest(claimed))
+           AS held (job_id, lane, locked_at)
+  ), its AS MATERIALIZED (
+    SELECT job.id, job.job_queue_id
+      FROM graphile_worker._private_jobs AS job
+     WHERE job.locked_by = worker
+       AND NOT EXISTS (SELECT FROM held WHERE held.job_id = job.id AND held.locked_at = job.locked_at)
+  ), free AS MATERIALIZED (
     SELECT job.id, slayq._private_is_superseded(job) AS superseded,
            slayq._private_is_superseded(job) AND EXISTS (
              SELECT FROM graphile_worker._private_tasks AS task
               WHERE task.id = job.task_id AND task.identifier = 'cronQueue') AS dropped
       FROM graphile_worker._private_jobs AS job
-     WHERE job.locked_by = worker
-       AND NOT EXISTS (SELECT FROM held WHERE held.id = job.id AND held.locked_at = job.locked_at)
+     WHERE job.id = ANY (ARRAY(SELECT its.id FROM its)) AND job.locked_by = worker
      ORDER BY job.id
-       FOR UPDATE OF job
+       FOR UPDATE OF job SKIP LOCKED
   ), removed AS (
     DELETE FROM graphile_worker._private_jobs AS job
-     WHERE job.id = ANY (ARRAY(SELECT abandoned.id FROM abandoned WHERE abandoned.dropped))
+     WHERE job.id = ANY (ARRAY(SELECT free.id FROM free WHERE free.dropped))
+  ), unlocked AS (
+    UPDATE graphile_worker._private_jobs AS job
+       SET attempts = CASE WHEN free.superseded THEN job.attempts ELSE greatest(0, job.attempts - 1) END,
+           locked_by = NULL,
+           locked_at = NULL
+      FROM free
+     WHERE job.id = ANY (ARRAY(SELECT free.id FROM free)) AND job.id = free.id AND NOT free.dropped
+  ), freed AS (
+    UPDATE graphile_worker._private_job_queues AS queue
+       SET locked_by = NULL, locked_at = NULL
+     WHERE queue.locked_by = worker
+       AND NOT EXISTS (SELECT FROM held WHERE held.lane = queue.id AND held.locked_at = queue.locked_at)
+       AND NOT EXISTS (SELECT FROM its WHERE its.job_queue_id = queue.id AND its.id NOT IN (SELECT free.id FROM free))
   )
-  UPDATE graphile_worker._private_jobs AS job
-     SET attempts = CASE WHEN abandoned.superseded THEN job.attempts ELSE greatest(0, job.attempts - 1) END,
-         locked_by = NULL,
-         locked_at = NULL
-    FROM abandoned
-   WHERE job.id = ANY (ARRAY(SELECT abandoned.id FROM abandoned)) AND job.id = abandoned.id AND NOT abandoned.dropped
-  RETURNING job.id;
-
-  UPDATE graphile_worker._private_job_queues AS queue
-     SET locked_by = NULL, locked_at = NULL
-   WHERE queue.locked_by = worker
-     AND NOT EXISTS (
-           SELECT FROM ROWS FROM (pg_catalog.unnest(lanes), pg_catalog.unnest(claimed)) AS held (id, locked_at)
-            WHERE held.id = queue.id AND held.locked_at = queue.locked_at);
+  SELECT its.id, free.id IS NOT NULL
+    FROM its LEFT JOIN free ON free.id = its.id
+   WHERE free.dropped IS NOT TRUE;
 END
 $$;
 

@@ -129,8 +129,9 @@ RETURNING job.id;
 
 -- name: release_strays
 -- Hand back jobs and lanes that carry this worker's id under claims that it does not know: they were committed, and their
--- answers lost.
-SELECT slayq._private_return_jobs(%(worker)s, %(ids)s::bigint[], %(claimed)s::timestamptz[], %(lanes)s::integer[]);
+-- answers lost. Returns the jobs, and of each whether it was returned: what some transaction has locked is left.
+SELECT job.id, job.returned
+  FROM slayq._private_return_jobs(%(worker)s, %(ids)s::bigint[], %(claimed)s::timestamptz[], %(lanes)s::integer[]) AS job;
 
 -- name: unserved_identifiers
 -- Identifiers outside `tasks` for which a job is due.

@@ -250,6 +250,23 @@ class RecoveryTests(RecoveryTestCase):
             await gatherResults([Deferred.fromCoroutine(self.turn(one)) for one in (first, second)])
         self.assertEqual(self.recoveries, 1)
 
+    async def test_locked_by_a_transaction(self) -> None:
+        """A dead daemon's job whose row some transaction has locked is returned when that ends; the others at once."""
+        locked, free = self.add(), self.add()
+        await self.store.claim([(("mail",), 10)])
+        other = await self.a_death()
+        application = psycopg2.connect(self.admin.dsn)
+        self.addCleanup(application.close)
+        with application.cursor() as cursor:
+            cursor.execute("SELECT FROM graphile_worker._private_jobs WHERE id = %s FOR UPDATE", [locked])
+        await self.watch(other, DEAD_AFTER)
+        self.assertEqual(self.row(free, "attempts, locked_by"), (0, None))
+        self.assertEqual(self.row(locked, "locked_by"), (self.store.worker,))
+        application.rollback()
+        await self.watch(other, DEAD_AFTER + INTERVAL)
+        self.assertEqual(self.row(locked, "attempts, locked_by"), (0, None))
+        self.assertEqual((self.recoveries, self.daemons()), (2, [other._worker]))
+
     async def test_beats_after_all(self) -> None:
         """A beat in the last moment keeps the jobs."""
         number = self.add()
@@ -331,6 +348,30 @@ class DeclaredDeadTests(RecoveryTestCase):
         self.assertEqual([event.get("event") for event in events], ["declared_dead"])
         self.assertEqual((self.handed_back, self.daemons()), (1, [self.store.worker]))
 
+    async def test_it_hears_of_half_of_it(self) -> None:
+        """Also when not all of its jobs could be returned yet: it claims nothing before it has entered again, and what
+        was left is its own again."""
+        locked, free = self.add(), self.add()
+        zombie = self.heartbeat(self.store)
+        await zombie.enter()
+        await self.store.claim([(("mail",), 10)])
+        watcher = await self.a_death()
+        with self.transaction() as application:
+            application.execute(
+                "SELECT 1 FROM graphile_worker._private_jobs WHERE id = %s FOR UPDATE", [locked]
+            )
+            await self.watch(watcher, DEAD_AFTER)
+            self.assertEqual(self.row(free, "locked_by"), (None,))
+            await self.assertFailure(
+                Deferred.fromCoroutine(self.store.claim([(("mail",), 10)])), DatabaseError
+            )
+            with capturedLogs() as events:
+                await zombie._turn()
+        self.assertEqual([event.get("event") for event in events], ["declared_dead"])
+        self.assertEqual(await self.claimed_ids((("mail",), 10)), [[free]])
+        await self.turn(watcher)
+        self.assertEqual(self.row(locked, "locked_by"), (self.store.worker,))
+
     async def test_its_new_row(self) -> None:
         """Nobody takes it for the one that stood still, though it has beaten as often: the count goes on."""
         zombie = self.heartbeat(self.store)
@@ -355,11 +396,11 @@ class DeclaredDeadTests(RecoveryTestCase):
         await lost.register()
         ((again,),) = await lost.claim([(("mail",), 1)])
         self.assertEqual((again.id, self.store.held), (job.id, 1))
-        self.assertEqual(await self.store.release_strays(), [job.id])
+        self.assertEqual(await self.store.release_strays(), ([job.id], 0))
         self.assertEqual(self.row(job.id, "locked_by, attempts"), (None, 0))
         self.assertIsNone(self.lane_holder("lane"))
         ((held,),) = await self.store.claim([(("mail",), 1)])
-        self.assertEqual(await self.store.release_strays(), [])
+        self.assertEqual(await self.store.release_strays(), ([], 0))
         self.assertEqual(self.lane_holder("lane"), self.store.worker)
         self.assertEqual(await self.store.complete([held]), {job.id})
 
