@@ -8,11 +8,12 @@ from typing import Any
 from slayq_tw import conninfo
 from slayq_tw.configcheck import DocumentCheck, HousekeepingConfig, QueueConfig
 from slayq_tw.configfile import read
+from slayq_tw.destinations import DestinationRules
 from slayq_tw.environment import Variables
 from slayq_tw.errors import ConfigError
 from slayq_tw.keyring import PREVIOUS_SUFFIX, VARIABLE, Keys
-from slayq_tw.origincheck import PLACE, shown_origin
-from slayq_tw.weburl import Origin, check_web_url
+from slayq_tw.origincheck import PLACE
+from slayq_tw.weburl import Origin, check_web_url, shown_origin
 
 __all__ = ["Config", "HousekeepingConfig", "QueueConfig", "load"]
 
@@ -36,6 +37,7 @@ class Config:
         timeout: seconds for a delivery, unless its queue has its own.
         grace: seconds for deliveries to end at a stop.
         housekeeping: what is cleaned up.
+        destinations: where deliveries may go.
         origin_keys: of the signatures for single origins.
         standard_webhooks: whether deliveries have the header fields of Standard Webhooks too.
     """
@@ -49,6 +51,7 @@ class Config:
     timeout: float = DEFAULT_TIMEOUT
     grace: float = DEFAULT_GRACE
     housekeeping: HousekeepingConfig = field(default_factory=HousekeepingConfig)
+    destinations: DestinationRules = field(default_factory=DestinationRules)
     origin_keys: Mapping[Origin, Keys] = field(default_factory=dict)
     standard_webhooks: bool = False
 
@@ -71,8 +74,11 @@ def load(
     checked, faults = _checked_file(folder / path, path)
     origins: dict[Origin, str] = checked.pop("origin_secrets", {})
     settings, more_faults = _checked_environment(environ, folder, {} if one_secret else origins)
-    if faults or more_faults:
-        report = "\n".join([*faults, *more_faults])
+    faults += more_faults
+    if not faults and (fault := checked["destinations"].url_fault(settings["cron_url"])):
+        faults.append(f"SLAY_Q_CRON_URL: {fault}")
+    if faults:
+        report = "\n".join(faults)
         raise ConfigError(report.encode("utf-8", "backslashreplace").decode())
     return Config(**checked, **settings)
 

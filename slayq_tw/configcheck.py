@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slayq_tw.configfile import Table
-from slayq_tw.origincheck import checked_origins
+from slayq_tw.origincheck import checked_destinations, checked_origins
 
 MAX_TIMEOUT = 24 * 60 * 60
 """Seconds for a delivery, at most."""
@@ -33,6 +33,8 @@ _FILE_KEYS = (
     "grace",
     "grant_execute_to",
     "housekeeping",
+    "allow_private_networks",
+    "allowed_origins",
     "origin_secrets",
     "standard_webhooks",
     "$schema",
@@ -107,6 +109,7 @@ class DocumentCheck:
             checked["grant_execute_to"] = self._roles(document["grant_execute_to"])
         if "housekeeping" in document:
             checked["housekeeping"] = self._housekeeping(document["housekeeping"])
+        checked["destinations"] = checked_destinations(document, self._fault)
         if "origin_secrets" in document:
             checked["origin_secrets"] = checked_origins(document["origin_secrets"], self._fault)
         if "standard_webhooks" in document:

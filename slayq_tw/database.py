@@ -17,6 +17,8 @@ STATEMENT_TIMEOUT = 30.0
 """Seconds that a statement may run unless its caller says otherwise."""
 ANSWER_GRACE = 5.0
 """Seconds after a statement's own bound until its connection is given up as hung."""
+URGENT_GRACE = 1.0
+"""The same for an urgent statement, which can be tried again on another connection."""
 START_MIN_DELAY, START_MAX_DELAY = 0.5, 15.0
 """Seconds between two attempts to reach a database that is not there yet."""
 
@@ -46,7 +48,7 @@ class Database:
         parameters: libpq keywords.
         reactor: timers, readers and name resolution.
         display: how the log names this database: without its password.
-        size: connections, all opened at start.
+        size: connections, all opened at start. One of several is kept free for what is urgent.
     """
 
     log = Logger()
@@ -58,7 +60,8 @@ class Database:
         self._display = display
         self._connections = [Connection(parameters, reactor) for _ in range(size)]
         self._idle = list(self._connections)
-        self._slots = DeferredSemaphore(size)
+        self._slots = DeferredSemaphore(max(1, size - 1))
+        self._kept = DeferredSemaphore(1) if size > 1 else self._slots
         self._closed = False
         self._pause: Deferred[None] = succeed(None)
 
@@ -119,11 +122,19 @@ class Database:
             DatabaseError: the server refused; `sqlstate` says why (57014: it took too long).
             DatabaseUnavailable: the connection is lost; whether the statement took effect is unknown.
         """
-        # One string is one transaction, so SET LOCAL ends with it: nothing leaks through a pooler.
-        # Compiling a plan to machine code takes ten times as long as any statement here.
-        bounded_sql = f"SET LOCAL jit = off; SET LOCAL statement_timeout = {round(timeout * 1000)};\n{sql}"
         rows: list[tuple[Any, ...]] = await self._with_connection(
-            timeout + ANSWER_GRACE, lambda connection: connection.rows(bounded_sql, parameters)
+            timeout + ANSWER_GRACE, lambda connection: connection.rows(_bounded(sql, timeout), parameters)
+        )
+        return rows
+
+    async def urgent_query(
+        self, sql: str, parameters: Parameters = None, *, timeout: float
+    ) -> list[tuple[Any, ...]]:
+        """As `query`, but on a connection that nobody else keeps busy, and given up sooner when no answer comes."""
+        rows: list[tuple[Any, ...]] = await self._with_connection(
+            timeout + URGENT_GRACE,
+            lambda connection: connection.rows(_bounded(sql, timeout), parameters),
+            urgent=True,
         )
         return rows
 
@@ -150,15 +161,20 @@ class Database:
         )
         return result
 
-    async def _with_connection(self, seconds: float, call: Callable[[Connection], Deferred[Any]]) -> Any:
-        await self._slots.acquire()
-        connection = next((one for one in self._idle if one.alive), self._idle[0])
+    async def _with_connection(
+        self, seconds: float, call: Callable[[Connection], Deferred[Any]], *, urgent: bool = False
+    ) -> Any:
+        slots = self._kept if urgent else self._slots
+        await slots.acquire()
+        # What is urgent goes to the connection that worked last, and not to one that may have died in silence since.
+        idle = self._idle[::-1] if urgent else self._idle
+        connection = next((one for one in idle if one.alive), idle[0])
         self._idle.remove(connection)
         try:
             return await connection.bounded(seconds, lambda: call(connection)).addErrback(raise_ours)
         finally:
             self._idle.append(connection)
-            self._slots.release()
+            slots.release()
 
     async def close(self) -> None:
         """Close every connection; also ends an `open` that still waits. Doing it twice is harmless."""
@@ -166,6 +182,15 @@ class Database:
         self._pause.cancel()
         for connection in self._connections:
             connection.abandon()
+
+
+def _bounded(sql: str, timeout: float) -> str:
+    """SQL that the server cancels after so many seconds.
+
+    One string is one transaction, so SET LOCAL ends with it: nothing leaks through a pooler. Compiling a plan to
+    machine code takes ten times as long as any statement here.
+    """
+    return f"SET LOCAL jit = off; SET LOCAL statement_timeout = {round(timeout * 1000)};\n{sql}"
 
 
 def raise_ours(failure: Failure) -> Failure:

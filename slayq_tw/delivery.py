@@ -15,7 +15,7 @@ from twisted.web.iweb import IResponse
 
 from slayq_tw.deadlines import Deadlines
 from slayq_tw.document import LateDocument
-from slayq_tw.errors import DeliveryError, NoAnswer
+from slayq_tw.errors import DeliveryError, DestinationRefused, NoAnswer
 from slayq_tw.http_failures import NO_CONNECTION, TRANSPORT_ERRORS, described, innermost
 from slayq_tw.http_response import Response
 from slayq_tw.keyring import Keyring
@@ -80,8 +80,8 @@ class WebhookSender:
 
         Returns:
             A Deferred. It fails with DeliveryError when there is no complete answer: the text names URL and cause;
-            with NoAnswer, which is one, when nothing has come back at all; with CancelledError when the caller
-            cancelled.
+            with NoAnswer, which is one, when nothing has come back at all; with DestinationRefused when nothing may be
+            delivered there, or where a redirect leads; with CancelledError when the caller cancelled.
         """
         document = LateDocument(body, self._keyring, url, webhook_id)
         delivery = _Delivery(url, document, timeout, self._following, self._deadlines)
@@ -202,6 +202,9 @@ class _Delivery:
 
     def _failed(self, failure: Failure) -> None:
         self._under_way = None
+        if failure.check(DestinationRefused):
+            self._end_with(DestinationRefused(f"POST {display_url(self._url)}: {failure.value}"))
+            return
         if failure.check(DeliveryError, *TRANSPORT_ERRORS) is None:
             self._end_with(failure)  # a fault of ours
             return

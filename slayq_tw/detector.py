@@ -13,8 +13,9 @@ from txpostgres.retrying import RetryingCall, simpleBackoffIterator
 from slayq_tw.errors import DatabaseError
 from slayq_tw.pgerrors import READ_ONLY, is_dead, translate
 
-RECONNECT_MAX_DELAY = 15.0
-"""Seconds between two attempts to reconnect, at most."""
+RECONNECT_MAX_DELAY = 3.0
+"""Seconds between two attempts to reconnect, at most: after an outage, a daemon that is not back within ten seconds of
+another is taken for dead."""
 READ_ONLY_PAUSE = 5.0
 """Seconds until a connection to a database that may only be read is replaced: the next one will be no better for long."""
 READ_ONLY_REPORTS = 600.0

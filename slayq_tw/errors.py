@@ -29,6 +29,10 @@ class NoAnswer(DeliveryError):
         self.connected = connected
 
 
+class DestinationRefused(SlayQError):
+    """No delivery may go where this one would: the job fails for good, with this text as its `last_error`."""
+
+
 class DatabaseError(SlayQError):
     """Postgres answered with an error.
 

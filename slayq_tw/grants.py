@@ -1,4 +1,4 @@
-"""`apply_grants`: who may call the functions in schema public, brought in line at every start.
+"""`apply_grants`: who may call the functions in schema public and reach our schemas, brought in line at every start.
 
 The functions run with their owner's rights, so EXECUTE on them is the right to enqueue, cancel and forge
 results. It is nobody's by default. The migration that replaces upstream's functions, which everybody could call,
@@ -6,7 +6,7 @@ gives it to the roles that can log in at that moment, in its own transaction; wh
 so, once.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -46,6 +46,8 @@ class GrantReport:
 
 async def apply_grants(database: Transactions, roles: Sequence[str]) -> GrantReport:
     """Revoke EXECUTE from PUBLIC, anon and authenticated; grant it to service_role and to the configured roles.
+
+    What anon and authenticated were granted on the schemas `slayq` and `graphile_worker` is revoked too.
 
     Grants that an operator gave to other roles stay, and so do those of a role that the configuration no longer
     names: another daemon's may.
@@ -89,6 +91,7 @@ async def apply_grants(database: Transactions, roles: Sequence[str]) -> GrantRep
             ),
             adopted=tuple(sorted({role for (role,) in cursor.fetchall()})),
         )
+        await _close_schemas(cursor, queries, log)
         # Said before the commit that notes it: a crash in between repeats the warning rather than losing it.
         if report.adopted:
             log.warn(
@@ -108,6 +111,32 @@ async def apply_grants(database: Transactions, roles: Sequence[str]) -> GrantRep
             revoked=_quoted(sorted({role for _, role in report.revoked})) or "nobody",
         )
     return report
+
+
+async def _close_schemas(cursor: Any, queries: Mapping[str, str], log: Logger) -> None:
+    """Have the public roles reach nothing in our schemas; what they can reach all the same is said at each start."""
+    parameters = {"roles": sorted(PUBLIC_ROLES)}
+    await cursor.execute(queries["close_schemas"], parameters)
+    if rows := cursor.fetchall():
+        log.info(
+            "{event}: taken from {roles}: what they were granted on {objects}",
+            event="schemas_closed",
+            roles=_named(role for _, role in rows),
+            objects=_named(name for name, _ in rows),
+        )
+    await cursor.execute(queries["open_relations"], parameters)
+    if rows := cursor.fetchall():
+        log.warn(
+            "{event}: {roles}, and with them everybody who has the application's public key, can reach {objects}: "
+            "through PUBLIC or another role, or it is not ours to revoke. Revoke it by hand.",
+            event="schemas_open",
+            roles=_named(role for _, role in rows),
+            objects=_named(name for name, _ in rows),
+        )
+
+
+def _named(names: Iterable[str]) -> str:
+    return _quoted(sorted(set(names)))
 
 
 def _quoted(names: Sequence[str]) -> str:

@@ -5,27 +5,35 @@ from contextlib import suppress
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, TimeoutError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from slayq_tw import whereabouts
-from slayq_tw.database import Cursor, Database
-from slayq_tw.errors import DatabaseError
-from slayq_tw.liveness import Beat, Liveness
+from slayq_tw.database import Database
+from slayq_tw.errors import DatabaseError, DatabaseUnavailable
+from slayq_tw.liveness import DEAD_AFTER, Beat, Liveness
 from slayq_tw.loop import SupervisedLoop
 from slayq_tw.sqlfiles import named_queries
 
-INTERVAL = 2.0
-"""Seconds between two beats."""
-BEAT_TIMEOUT = 4.0
+INTERVAL = 2.5
+"""Seconds between two beats. A dead daemon's jobs are due within this and `DEAD_AFTER`."""
+RETRY = 0.5
+"""Seconds until the next attempt at a beat that failed: another connection may work."""
+BEAT_TIMEOUT = 2.0
 """Seconds for a beat; one that takes longer counts as an outage."""
+SURE_FOR = DEAD_AFTER - 2.0
+"""Seconds from a beat for which nobody can have taken this daemon for dead, with some time to begin a delivery in."""
 LEAVE_TIMEOUT = 1.0
-"""Seconds for taking one's own row away."""
+"""Seconds for taking one's own row away, and for a beat that is under way before it."""
 RECOVERY_TIMEOUT = 60.0
 """Seconds for the return of a dead daemon's jobs, which are looked for in the whole table."""
 SHOWN_IDS = 20
 """Ids of jobs in one line of the log, at most."""
+
+STANDS_STILL = f"its heartbeat has stood still for {DEAD_AFTER:g} s"
+GONE = "its process is gone"
+LEFT_OVER = "found before"
 
 
 class Heartbeat(Service):
@@ -37,6 +45,7 @@ class Heartbeat(Service):
         clock: IReactorTime, on monotonic time.
         holds_jobs: whether this daemon's locks may still be on anything.
         recovered: called when jobs were returned, so that somebody claims them soon.
+        declared_dead: called when others have taken this daemon's jobs: what has not begun may not begin.
     """
 
     log = Logger()
@@ -48,6 +57,7 @@ class Heartbeat(Service):
         clock: Any,
         holds_jobs: Callable[[], bool],
         recovered: Callable[[], None],
+        declared_dead: Callable[[], None],
     ) -> None:
         self.setName("heartbeat")
         self._database = database
@@ -55,114 +65,180 @@ class Heartbeat(Service):
         self._clock = clock
         self._holds_jobs = holds_jobs
         self._recovered = recovered
+        self._declared_dead = declared_dead
         self._queries = named_queries("daemons.sql")
-        self._return_jobs = named_queries("jobs.sql")["return_jobs"]
         self._liveness = Liveness()
-        self._entered = False
+        self._number = 0
+        self._beaten_at: float | None = None
+        self._unsure = False
         self._recoveries: dict[str, Deferred[None]] = {}  # by the dead worker
+        self._timers: dict[str, Any] = {}  # by what they call
         self._loop = SupervisedLoop(self._turn, INTERVAL, clock, "heartbeat")
 
+    @property
+    def sure(self) -> bool:
+        """Whether nobody can have taken this daemon for dead, as far as its own clock tells."""
+        return self._beaten_at is not None and self._clock.seconds() - self._beaten_at < SURE_FOR
+
     async def enter(self) -> None:
-        """Beat for the first time, and return at once what a daemon left that demonstrably is gone.
+        """Enter the table of daemons, and see to what those have left that demonstrably are gone.
 
         Raises:
             DatabaseError: as the database does.
         """
-        for beat in await self._beat():
-            if whereabouts.is_gone(beat.place, beat.process):
-                with suppress(DatabaseError):  # then its heartbeat will be seen to stand still
-                    await self._recover(beat, "its process is gone")
+        others, _, _ = await self._say("enter")
+        self._bury(others)
 
     def startService(self) -> None:
-        """Go on beating."""
+        """Beat from now on."""
         super().startService()
         self._loop.start()
 
-    def stopService(self) -> Deferred[None]:
+    def stopService(self) -> "Deferred[None]":
         """Beat no more. What is still held then is for others to return; otherwise nobody needs to wait for it."""
         super().stopService()
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
         return Deferred.fromCoroutine(self._leave())
 
     async def _leave(self) -> None:
-        await self._loop.stop()
-        if not self._entered or self._holds_jobs() or not self._database.reachable:
+        stopped = self._loop.stop()
+        if self._holds_jobs() or self._beaten_at is None or not self._database.reachable:
             return
-        self._entered = False
-        with suppress(DatabaseError):  # then it is the others who take the row away
-            await self._database.query(
+        # If it cannot be done in time, it is the others who take the row away.
+        with suppress(DatabaseError, TimeoutError):
+            await stopped.addTimeout(LEAVE_TIMEOUT, self._clock)
+            await self._database.urgent_query(
                 self._queries["leave"], {"worker": self._worker}, timeout=LEAVE_TIMEOUT
             )
 
     async def _turn(self) -> None:
         try:
-            dead = await self._beat()
-        except DatabaseError:
-            self._liveness.interrupted()  # the pollers say it
+            others, entered, server = await self._say("beat")
+            if not entered:
+                self._report_death()
+                others, _, server = await self._say("enter")
+        except DatabaseError as error:
+            self._liveness.interrupted()
+            self._missed(error)
             return
-        for beat in dead:
-            if beat.worker not in self._recoveries:
-                # Beside the beats: in a large table it takes longer than they may stand still.
-                recovery = Deferred.fromCoroutine(self._recover(beat, "its heartbeat stands still"))
-                self._recoveries[beat.worker] = recovery
-                recovery.addErrback(self._not_recovered).addBoth(self._forget, beat.worker)
+        self._unsure = False
+        self._liveness.look(others, server, self._clock.seconds())
+        self._bury(others)
+        self._judge()
 
-    def _not_recovered(self, failure: Failure) -> None:
-        failure.trap(DatabaseError)
-        self._liveness.interrupted()
+    async def _say(self, what: str) -> tuple[list[Beat], bool, Any]:
+        """Beat, or enter.
 
-    def _forget(self, result: Any, worker: str) -> None:
-        del self._recoveries[worker]
-        if isinstance(result, Failure):
-            self.log.failure("{event}", result, event="recovery_bug")
-
-    async def _beat(self) -> list[Beat]:
-        """Beat; at the start, the other daemons, afterwards the dead."""
-        place = whereabouts.here()
-        rows = await self._database.query(
-            self._queries["beat"],
-            {"worker": self._worker, "place": place, "process": whereabouts.this_process()},
+        Returns:
+            The others, whether our own row is there, and since when the server runs.
+        """
+        self._number += 1
+        said_at = self._clock.seconds()
+        rows = await self._database.urgent_query(
+            self._queries[what],
+            {
+                "worker": self._worker,
+                "beat": self._number,
+                "place": whereabouts.here(),
+                "process": whereabouts.this_process(),
+            },
             timeout=BEAT_TIMEOUT,
         )
         others = [Beat(*row[:4]) for row in rows if row[0] != self._worker]
-        if not self._entered:
-            self._entered = True
-            return others
-        if len(others) == len(rows):
+        entered = len(others) < len(rows)
+        if entered:
+            self._beaten_at = said_at
+        return others, entered, rows[0][4] if rows else None
+
+    def _missed(self, error: DatabaseError) -> None:
+        """No beat. Whether it is our fault or the database's is seen only when it is there again."""
+        if not self._unsure and not self.sure:
+            self._unsure = True
             self.log.warn(
-                "{event}: another daemon took this one for dead and has returned its jobs; deliveries that were under "
-                "way may be made twice. Was the process suspended, or cut off from the database?",
-                event="declared_dead",
+                "{event}: no heartbeat for {seconds:g} s ({reason}): until it goes on no delivery is begun, for other "
+                "daemons may take this one for dead",
+                event="heartbeat_missing",
+                seconds=SURE_FOR,
+                reason=str(error),
             )
-        if not rows:
-            return []
-        return self._liveness.look(others, rows[0][4], self._clock.seconds())
+        self._later("beat", RETRY, self._loop.wake)
+
+    def _report_death(self) -> None:
+        self.log.warn(
+            "{event}: another daemon took this one for dead and has returned its jobs; deliveries that were under "
+            "way may be made twice. Was the process suspended, or cut off from the database?",
+            event="declared_dead",
+        )
+        self._declared_dead()
+
+    def _bury(self, others: list[Beat]) -> None:
+        """Nothing is to be waited for with a process that is gone from this machine, or one that was found dead before."""
+        for beat in others:
+            if beat.number < 0:
+                self._begin_recovery(beat, LEFT_OVER)
+            elif whereabouts.is_gone(beat.place, beat.process):
+                self._begin_recovery(beat, GONE)
+
+    def _judge(self) -> None:
+        """Whoever stands still is dead when his time is up, not at the next look: it may be a while until then."""
+        now = self._clock.seconds()
+        for beat in self._liveness.dead(now):
+            self._begin_recovery(beat, STANDS_STILL)
+        if (moment := self._liveness.next_death(now)) is not None:
+            self._later("judge", moment - now, self._judge)
+
+    def _later(self, what: str, seconds: float, call: Callable[[], None]) -> None:
+        if timer := self._timers.pop(what, None):
+            timer.cancel()
+        if self.running:
+
+            def due() -> None:
+                del self._timers[what]
+                call()
+
+            self._timers[what] = self._clock.callLater(seconds, due)
+
+    def _begin_recovery(self, beat: Beat, reason: str) -> None:
+        """Beside the beats: in a large table it takes longer than they may stand still."""
+        if beat.worker not in self._recoveries:
+            self._recoveries[beat.worker] = recovery = Deferred.fromCoroutine(self._recover(beat, reason))
+            recovery.addErrback(self._put_off, beat).addBoth(self._over, beat)
 
     async def _recover(self, beat: Beat, reason: str) -> None:
-        rows = await self._database.transaction(
-            lambda cursor: self._returned(cursor, beat), timeout=RECOVERY_TIMEOUT
+        rows = await self._database.query(
+            self._queries["recover"], {"worker": beat.worker, "beat": beat.number}, timeout=RECOVERY_TIMEOUT
         )
-        jobs = [number for number, returned in rows or () if returned]
-        if rows is None or (rows and not jobs):
-            return  # somebody else does it; or what is left is locked by some transaction, and will be tried again
+        for worker, jobs, left, _ in rows:
+            if jobs or not left:
+                self._report_recovery(worker, reason, jobs, left)
+                self._recovered()
+
+    def _report_recovery(self, worker: str, reason: str, jobs: list[int], left: int) -> None:
         self.log.warn(
-            "{event}: {worker} is dead ({reason}); {count} jobs that it held are due again",
+            "{event}: {worker} is dead ({reason}); {count} jobs that it held are due again{rest}",
             event="daemon_recovered",
-            worker=beat.worker,
+            worker=worker,
             reason=reason,
             count=len(jobs),
+            rest=f", {left} when the transactions that have locked them end" if left else "",
             job_ids=jobs[:SHOWN_IDS],
         )
-        self._recovered()
 
-    async def _returned(self, cursor: Cursor, beat: Beat) -> list[tuple[int, bool]] | None:
-        """Its jobs, and of each whether it was returned; None when it is not for us to do."""
-        await cursor.execute(self._queries["recover"], {"worker": beat.worker, "beat": beat.number})
-        if not cursor.fetchall():
-            return None
-        await cursor.execute(self._return_jobs, {"worker": beat.worker, "held": [], "lanes": []})
-        rows: list[Any] = cursor.fetchall()
-        if all(returned for _, returned in rows):
-            await cursor.execute(self._queries["leave"], {"worker": beat.worker})
-        else:
-            self._liveness.forget(beat.worker)
-        return rows
+    def _put_off(self, failure: Failure, beat: Beat) -> None:
+        """The next look tries again, if the daemon is still dead then."""
+        failure.trap(DatabaseError)
+        if failure.check(DatabaseUnavailable):
+            self._liveness.interrupted()
+        self.log.warn(
+            "{event}: {worker} is dead, but its jobs cannot be returned now ({reason})",
+            event="recovery_put_off",
+            worker=beat.worker,
+            reason=str(failure.value),
+        )
+
+    def _over(self, result: Any, beat: Beat) -> None:
+        self._recoveries.pop(beat.worker, None)
+        if isinstance(result, Failure):
+            self.log.failure("{event}", result, event="recovery_bug")

@@ -219,7 +219,7 @@ class JobStore:
         return [row[0] for row in rows]
 
     async def release_strays(self) -> tuple[list[int], int]:
-        """Hand back what carries this worker's id and is not held: claims whose answer was lost.
+        """Hand back what carries this worker's id under no claim that is held: claims whose answer was lost.
 
         No claim may be under way meanwhile.
 
@@ -227,12 +227,7 @@ class JobStore:
             Their ids, and how many are left because somebody's transaction has their rows locked.
         """
         rows = await self._database.query(
-            self._queries["return_jobs"],
-            {
-                "worker": self.worker,
-                "held": list(self._held),
-                "lanes": [job.lane for job in self._held.values() if job.lane is not None],
-            },
+            self._queries["release_strays"], self._claims(list(self._held.values()))
         )
         strays = [number for number, returned in rows if returned]
         return strays, len(rows) - len(strays)

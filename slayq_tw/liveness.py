@@ -6,7 +6,7 @@ from datetime import datetime
 
 DEAD_AFTER = 10.0
 """Seconds for which a beat must be seen to stand still."""
-LONGEST_GAP = 5.0
+LONGEST_GAP = 6.0
 """Seconds between two looks, at most, or what was between them was not seen."""
 
 
@@ -16,7 +16,7 @@ class Beat:
 
     Attributes:
         worker: its id, which its locks carry.
-        number: how often it has beaten.
+        number: of its latest beat; it never has the same number twice. A negative one was found dead before.
         place, process: where it runs, see `slayq_tw.whereabouts`.
     """
 
@@ -34,7 +34,7 @@ class Liveness:
     """
 
     def __init__(self) -> None:
-        self._seen: dict[str, tuple[int, float]] = {}  # the number, and since when it stands still
+        self._seen: dict[str, tuple[Beat, float]] = {}  # the beat, and since when it stands still
         self._looked_at: float | None = None
         self._server: datetime | None = None
 
@@ -49,24 +49,31 @@ class Liveness:
         Returns:
             The dead.
         """
-        if self._looked_at is None or now - self._looked_at > LONGEST_GAP or server != self._server:
+        if self._is_late(now) or server != self._server:
             self._seen.clear()
         self._looked_at = now
         self._server = server
-        seen: dict[str, tuple[int, float]] = {}
-        dead = []
+        seen: dict[str, tuple[Beat, float]] = {}
         for beat in beats:
-            number, since = self._seen.get(beat.worker, (beat.number, now))
-            seen[beat.worker] = (beat.number, since if beat.number == number else now)
-            if now - seen[beat.worker][1] >= DEAD_AFTER:
-                dead.append(beat)
+            before, since = self._seen.get(beat.worker, (beat, now))
+            seen[beat.worker] = (beat, since if beat.number == before.number else now)
         self._seen = seen
-        return dead
+        return self.dead(now)
 
-    def forget(self, worker: str) -> None:
-        """Watch a daemon anew: not all that it left could be returned."""
-        self._seen.pop(worker, None)
+    def dead(self, now: float) -> list[Beat]:
+        """Who is dead if nothing has changed since the last look, which whoever acts upon it must make sure of."""
+        if self._is_late(now):
+            return []
+        return [beat for beat, since in self._seen.values() if now >= since + DEAD_AFTER]
+
+    def next_death(self, now: float) -> float | None:
+        """When the next one will be dead, on the monotonic clock."""
+        moments = (since + DEAD_AFTER for _, since in self._seen.values())
+        return min((moment for moment in moments if moment > now), default=None)
 
     def interrupted(self) -> None:
         """The database could not be asked."""
         self._looked_at = None
+
+    def _is_late(self, now: float) -> bool:
+        return self._looked_at is None or now - self._looked_at > LONGEST_GAP

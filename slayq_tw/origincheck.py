@@ -1,9 +1,10 @@
-"""What the configuration file says of secrets: the variables that hold those of single origins."""
+"""What the configuration file says of origins: where deliveries may go, and the variables with secrets of their own."""
 
 import re
 from collections.abc import Callable
 
 from slayq_tw.configfile import Table
+from slayq_tw.destinations import DestinationRules
 from slayq_tw.weburl import Origin, check_web_url, display_url, origin_of
 
 PLACE = "origin_secrets"
@@ -28,9 +29,7 @@ def checked_origins(table: object, fault: Callable[[str, str], None]) -> dict[Or
         fault(PLACE, f'key "{display_url(str(key))}" stands twice')
     for key, variable in table.items():
         place = f'{PLACE}["{display_url(str(key))}"]'
-        if not isinstance(key, str) or not _ONLY_ORIGIN.match(key):
-            fault(place, "must be an origin: https:// or http://, a host, perhaps a port, and nothing more")
-        elif wrong := check_web_url(key):
+        if wrong := _no_origin(key):
             fault(place, wrong)
         elif not isinstance(variable, str) or not _VARIABLE.match(variable):
             fault(
@@ -38,14 +37,43 @@ def checked_origins(table: object, fault: Callable[[str, str], None]) -> dict[Or
                 "must be the name of a variable that holds the secret: SLAY_Q_SECRET_ and further capitals, digits or "
                 "underscores, but neither _FILE nor _PREVIOUS at the end",
             )
-        elif origin_of(key) in variables:
+        elif (origin := origin_of(str(key))) in variables:
             fault(place, "is the same origin as another one here")
         else:
-            variables[origin_of(key)] = variable
+            variables[origin] = variable
     return variables
 
 
-def shown_origin(origin: Origin) -> str:
-    """An origin as it may stand in the file."""
-    scheme, host, port = origin
-    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+def checked_destinations(document: Table, fault: Callable[[str, str], None]) -> DestinationRules:
+    """Where deliveries may go.
+
+    Args:
+        document: the file.
+        fault: told of what is wrong, with its place.
+    """
+    private = document.get("allow_private_networks", True)
+    if not isinstance(private, bool):
+        fault("allow_private_networks", "must be true or false")
+    if "allowed_origins" not in document:
+        return DestinationRules(private is True)
+    texts = document["allowed_origins"]
+    if not isinstance(texts, list) or not texts:
+        fault("allowed_origins", 'must be an array of at least one origin like "https://app.example"')
+        return DestinationRules(private is True)
+    places: dict[Origin, str] = {}
+    for number, text in enumerate(texts):
+        place = f"allowed_origins[{number}]"
+        if wrong := _no_origin(text):
+            fault(place, wrong)
+        elif (origin := origin_of(text)) in places:
+            fault(place, f"is the same origin as {places[origin]}")
+        else:
+            places[origin] = place
+    return DestinationRules(private is True, frozenset(places))
+
+
+def _no_origin(text: object) -> str | None:
+    """Why a text is no origin. It is not quoted: it may hold a password."""
+    if not isinstance(text, str) or not _ONLY_ORIGIN.match(text):
+        return "must be an origin: https:// or http://, a host, perhaps a port, and nothing more"
+    return check_web_url(text)

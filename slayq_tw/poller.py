@@ -34,6 +34,8 @@ class QueuePoller(Service):
         work: delivers one job and records its end; does not fail. None if it was put off instead.
         release: records that a job goes back unworked.
         clock: IReactorTime, on monotonic time.
+        may_begin: whether this daemon is sure of its claims. While it is not, jobs that have not begun go back, and none
+            are asked for.
     """
 
     log = Logger()
@@ -46,6 +48,7 @@ class QueuePoller(Service):
         work: Callable[[Job], Deferred[None] | None],
         release: Callable[[Job], None],
         clock: Any,
+        may_begin: Callable[[], bool] = lambda: True,
     ) -> None:
         self.setName(f"queue {names[0]}")  # a queue may be called `cron`
         self.names = tuple(names)
@@ -53,6 +56,7 @@ class QueuePoller(Service):
         self._work = work
         self._release = release
         self._clock = clock
+        self._may_begin = may_begin
         self._slots = DeferredSemaphore(concurrency)
         self._unstarted: deque[Job] = deque()
         self._in_flight: set[Deferred[None]] = set()
@@ -88,6 +92,10 @@ class QueuePoller(Service):
         for delivery in list(self._in_flight):
             delivery.cancel()
 
+    def hand_back(self) -> None:
+        """Hand back what has not begun."""
+        self._hand_back_beyond(0)
+
     @property
     def in_flight(self) -> int:
         """Deliveries under way."""
@@ -97,11 +105,11 @@ class QueuePoller(Service):
     def hungry(self) -> bool:
         """Whether it is time to claim: there may be jobs, and less than half of what may be held is."""
         ahead = self._ahead()
-        return bool(self.running and self._more and self._room(ahead) > ahead // 2)
+        return bool(self._more and self._room(ahead) > ahead // 2 and self._is_fit())
 
     def ask(self) -> int:
         """How many jobs it takes now."""
-        if not (self.running and self._more):
+        if not (self._more and self._is_fit()):
             return 0
         room = max(0, self._room(self._ahead()))
         self._more = room == 0  # what is announced from here on is not in the answer
@@ -127,6 +135,9 @@ class QueuePoller(Service):
         self._hand_back_stalled()
         self.wake()
 
+    def _is_fit(self) -> bool:
+        return bool(self.running) and self._may_begin()
+
     def _room(self, ahead: int) -> int:
         return self._slots.limit + ahead - len(self._in_flight) - len(self._unstarted)
 
@@ -134,7 +145,7 @@ class QueuePoller(Service):
         if self._filling:
             return  # a job ended before its launch was over
         self._filling = True
-        if not self.running:
+        if not self._is_fit():
             while self._unstarted:
                 self._release(self._unstarted.popleft())
         while self._unstarted and self._slots.tokens:

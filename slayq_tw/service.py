@@ -251,14 +251,15 @@ def build(
     def wake() -> None:
         service.wake()
 
-    def migrated(revision: int) -> None:
-        service.migrated(revision)
+    def hand_back() -> None:
+        for poller in pollers:
+            poller.hand_back()
 
     async def look_at_schema() -> None:
         service.migrated(await breaking_revision(database))
 
     slots = sum(queue.concurrency for queue in config.queues) + 1
-    agent = make_agent(reactor, slots)
+    agent = make_agent(reactor, slots, config.destinations)
     treq_post = through_treq(make_http_client(agent), reactor)
     keyring = Keyring(config.keys, config.origin_keys, now if config.standard_webhooks else None)
     sender = WebhookSender(direct(agent, treq_post), treq_post, reactor, keyring)
@@ -266,11 +267,14 @@ def build(
     recall = Recall(store.recall, wake, reactor)
     worker = JobWorker(sender, results, timeouts, Circuits(reactor, recall.waiting), now, verbose=verbose)
     claimer = Claimer(store, reactor, lambda: results.behind)
+    heartbeat = Heartbeat(
+        database, store.worker, reactor, lambda: store.held > 0 or claimer.lost_an_answer, wake, hand_back
+    )
     pace = Pace(lambda: listener.hears, wake, reactor)
     work = pace.following(worker.work)
     groups = [(queue.names, queue.concurrency) for queue in config.queues]
     pollers = [
-        QueuePoller(names, concurrency, claimer, work, results.released, reactor)
+        QueuePoller(names, concurrency, claimer, work, results.released, reactor, lambda: heartbeat.sure)
         for names, concurrency in (*groups, ((CRON_IDENTIFIER,), 1))
     ]
     others = [
@@ -284,13 +288,10 @@ def build(
         listen_parameters,
         reactor,
         wake,
-        migrated,
+        lambda revision: service.migrated(revision),
         database.query,
         while_silent=look_at_schema,
         display=conninfo.display(listen_parameters),
-    )
-    heartbeat = Heartbeat(
-        database, store.worker, reactor, lambda: store.held > 0 or claimer.lost_an_answer, recovered=wake
     )
     service = SlayQService(
         database, prepare, listener, heartbeat, pollers, others, results, config.grace, reactor

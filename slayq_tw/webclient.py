@@ -6,9 +6,8 @@ from typing import Any
 from treq.client import HTTPClient
 from treq.cookies import IndexableCookieJar
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
-from twisted.internet.error import DNSLookupError
-from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.endpoints import wrapClientTLS
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.web.client import BrowserLikePolicyForHTTPS, HostnameCachingHTTPSPolicy
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
@@ -16,7 +15,10 @@ from zope.interface import implementer
 
 from slayq_tw import __version__
 from slayq_tw.agent import KeepAliveAgent
-from slayq_tw.hostaddr import addresses_of
+from slayq_tw.checked_endpoint import CheckedEndpoint
+from slayq_tw.destinations import NO_FURTHER_RULES, DestinationRules
+from slayq_tw.errors import DestinationRefused
+from slayq_tw.weburl import shown_origin
 
 USER_AGENT = f"slayq/{__version__}"
 CONNECT_TIMEOUT = 10.0
@@ -27,19 +29,20 @@ TLS_CONTEXTS = 100
 """Host names whose TLS settings are kept; making them reads the system's certificates."""
 
 
-def make_agent(reactor: Any, connections: int) -> KeepAliveAgent:
+def make_agent(reactor: Any, connections: int, rules: DestinationRules = NO_FURTHER_RULES) -> KeepAliveAgent:
     """The agent.
 
     Args:
         reactor: for sockets and timers.
         connections: kept alive per origin, at most.
+        rules: where it may connect to.
     """
     return KeepAliveAgent(
         reactor,
         connections,
         connect_timeout=CONNECT_TIMEOUT,
         idle_timeout=IDLE_TIMEOUT,
-        endpoint_for=Endpoints(reactor),
+        endpoint_for=Endpoints(reactor, rules),
     )
 
 
@@ -82,47 +85,29 @@ def _as_it_is(response: IResponse) -> IResponse:
 
 
 class Endpoints:
-    """Twisted's own endpoints, and one for the host names that they refuse. TLS is verified as browsers do it.
+    """Endpoints for the origins that are allowed, which connect to addresses that are allowed: every connection, for a
+    job's URL or for a redirect's, comes about here. TLS is verified as browsers do it.
 
     Args:
         reactor: connects and resolves.
+        rules: where to.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, rules: DestinationRules = NO_FURTHER_RULES) -> None:
         self._reactor = reactor
+        self._rules = rules
         self._tls = HostnameCachingHTTPSPolicy(BrowserLikePolicyForHTTPS(), cacheSize=TLS_CONTEXTS)
 
     def __call__(self, scheme: str, host: str, port: int) -> IStreamClientEndpoint:
-        """Where to connect."""
-        if "_" in host and scheme == "http":
-            return AnyNameEndpoint(self._reactor, host, port)
-        endpoint = HostnameEndpoint(self._reactor, host, port, timeout=CONNECT_TIMEOUT)
+        """Where to connect.
+
+        Raises:
+            DestinationRefused: to no such origin.
+        """
+        origin = (scheme, host, port)
+        if fault := self._rules.origin_fault(origin):
+            raise DestinationRefused(f"refused: {shown_origin(origin)} {fault}")
+        endpoint = CheckedEndpoint(self._reactor, host, port, self._rules, CONNECT_TIMEOUT)
         if scheme == "https":
             return wrapClientTLS(self._tls.creatorForNetloc(host.encode("ascii"), port), endpoint)
         return endpoint
-
-
-@implementer(IStreamClientEndpoint)
-class AnyNameEndpoint:
-    """Connects to a host whose name holds an underscore: no internet name, but a usual one in Docker's networks.
-
-    Args:
-        reactor: connects and resolves.
-        name, port: where to.
-    """
-
-    def __init__(self, reactor: Any, name: str, port: int) -> None:
-        self._reactor = reactor
-        self._name = name
-        self._port = port
-
-    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
-        """Resolve, then connect to the first address."""
-        return Deferred.fromCoroutine(self._connect(protocolFactory))
-
-    async def _connect(self, factory: IProtocolFactory) -> IProtocol:
-        addresses = await addresses_of(self._name, self._reactor, CONNECT_TIMEOUT)
-        if not addresses:
-            raise DNSLookupError(self._name)
-        endpoint = HostnameEndpoint(self._reactor, addresses[0], self._port, timeout=CONNECT_TIMEOUT)
-        return await endpoint.connect(factory)

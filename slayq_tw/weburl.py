@@ -17,6 +17,7 @@ MAX_DISPLAY = 200
 Origin: TypeAlias = tuple[str, str, int]
 """Scheme, host in ASCII and lower case, port."""
 
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 _FORBIDDEN = re.compile("[\x00-\x20\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _ASCII_HOST = re.compile(r"(?=.{1,254}\Z)(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?\Z")
 _HOST_AND_PORT = re.compile(r"(?:\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*\]|[^\[\]:]*)(?::[0-9]{1,5})?\Z")
@@ -83,6 +84,13 @@ def origin_of(url: str) -> Origin:
     wire = encoded(url)
     port: Any = wire.port  # never None: both schemes have one by default
     return wire.scheme, wire.host, port
+
+
+def shown_origin(origin: Origin) -> str:
+    """An origin as one writes it."""
+    scheme, host, port = origin
+    name = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{name}" if port == _DEFAULT_PORTS.get(scheme) else f"{scheme}://{name}:{port}"
 
 
 def credentials(url: str) -> tuple[str, str] | None:

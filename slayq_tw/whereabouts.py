@@ -10,29 +10,25 @@ PROC = Path("/proc")
 
 
 def here() -> str | None:
-    """The running kernel and the namespace in which process ids count, or None when that is unknown.
+    """The machine, its running kernel, and the namespace in which process ids count; None when any of it is unknown.
 
-    A boot id is never given twice; a namespace's number is given again only when nobody is left in it.
+    A boot id is never given twice, though a copy of a running machine has it too; a namespace's number is given again
+    only when nobody is left in it.
     """
     try:
         boot = (PROC / "sys/kernel/random/boot_id").read_text("ascii").strip()
         namespace = os.readlink(PROC / "self/ns/pid")
+        counted_here = os.readlink(PROC / "self") == str(os.getpid())  # or it is another namespace's /proc
     except (OSError, ValueError):
         return None
-    return f"{boot} {namespace}" if boot and namespace else None
+    machine = os.uname().nodename
+    return f"{machine} {boot} {namespace}" if machine and boot and namespace and counted_here else None
 
 
 def process(number: int) -> str | None:
-    """A running process: its id and when it began, in the kernel's ticks; None when there is none of that id."""
-    try:
-        line = (PROC / str(number) / "stat").read_text("utf-8", "replace")
-    except OSError:
-        return None
-    # The name in parentheses may hold anything; state is the first field after it, the start time the twentieth.
-    fields = line.rpartition(")")[2].split()
-    if len(fields) < 20 or fields[0] in "ZX":
-        return None
-    return f"{number} {fields[19]}"
+    """A process: its id and when it began, in the kernel's ticks; None when that cannot be seen."""
+    fields = _stat(number)
+    return None if fields is None else f"{number} {fields[19]}"
 
 
 def this_process() -> str | None:
@@ -41,8 +37,35 @@ def this_process() -> str | None:
 
 
 def is_gone(place: str | None, name: str | None) -> bool:
-    """Whether a process, as `process` named it at `place`, certainly runs no more."""
+    """Whether a process, as `process` named it at `place`, certainly runs no more.
+
+    That its files in `/proc` cannot be read proves nothing: they may be hidden, or this process have too many open. The
+    kernel must say that there is no such process, or show another one, or what is left of it.
+    """
     if place is None or name is None or place != here() or this_process() is None:
         return False
-    number = name.partition(" ")[0]
-    return number.isdecimal() and process(int(number)) != name
+    text = name.partition(" ")[0]
+    if not text.isdecimal() or int(text) == 0:
+        return False
+    number = int(text)
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, OverflowError):
+        pass
+    fields = _stat(number)
+    if fields is None:
+        return False
+    ended = fields[0] in "ZX" and fields[17] == "1"  # no other thread of it is left
+    return ended or f"{number} {fields[19]}" != name
+
+
+def _stat(number: int) -> list[str] | None:
+    """The fields of `/proc/N/stat` from the state on, which is the third of proc(5)."""
+    try:
+        line = (PROC / str(number) / "stat").read_text("utf-8", "replace")
+    except OSError:
+        return None
+    fields = line.rpartition(")")[2].split()  # the name in parentheses may hold anything
+    return fields if len(fields) >= 20 else None

@@ -10,7 +10,7 @@ from twisted.python.failure import Failure as TwistedFailure
 from slayq_tw.circuit import Circuits, origin_of
 from slayq_tw.configcheck import CRON_IDENTIFIER
 from slayq_tw.delivery import Answer, WebhookSender
-from slayq_tw.errors import DeliveryError, NoAnswer, PayloadError
+from slayq_tw.errors import DeliveryError, DestinationRefused, NoAnswer, PayloadError
 from slayq_tw.jobs import CRON_KEY, MAX_PAYLOAD, Failure, Job
 from slayq_tw.payload import parse_payload, request_body
 from slayq_tw.results import Deferral, ResultWriter
@@ -132,6 +132,9 @@ class JobWorker:
                 job_id=job.id,
                 queue=job.identifier,
             )
+        elif failure.check(DestinationRefused):
+            self._circuits.withdrawn(job.id)
+            self._fail(job, str(failure.value), final=True)
         else:
             failure.trap(DeliveryError)
             error = failure.value
@@ -200,6 +203,6 @@ class JobWorker:
 
 def _refusal(answer: Answer) -> str:
     status = f"{answer.status} {answer.reason}".strip()
-    where = f" to {answer.location}" if answer.location and 300 <= answer.status < 400 else ""
+    where = f" to {display_url(answer.location)}" if answer.location and 300 <= answer.status < 400 else ""
     said = f": {answer.excerpt}" if answer.excerpt else ""
     return f"POST {answer.url}: {status}{where}{said}"

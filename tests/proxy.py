@@ -1,12 +1,14 @@
 """A TCP proxy in the test's own process, for cutting connections where a test wants them cut, or making them deaf."""
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.protocols.portforward import ProxyClient, ProxyClientFactory, ProxyFactory, ProxyServer
 
+from slayq_tw.conninfo import parse
 from tests.processes import Owner
 
 
@@ -78,8 +80,19 @@ class Proxy(ProxyFactory):
         self.onward: set[Onward] = set()
         self._listening: IListeningPort | None = None
         self.listening_on = 0
+        self.url = ""
         self.let_through()
         owner.addCleanup(self.refuse)
+
+    @classmethod
+    def before(cls, owner: Owner, url: str) -> "Proxy":
+        """One before a database server; `url` is then the database's URL through it."""
+        parameters, _ = parse(url)
+        proxy = cls(owner, parameters["host"], int(parameters.get("port", "5432")))
+        address = urlsplit(url)
+        login = f"{address.netloc.rpartition('@')[0]}@" if "@" in address.netloc else ""
+        proxy.url = address._replace(netloc=f"{login}127.0.0.1:{proxy.listening_on}").geturl()
+        return proxy
 
     def let_through(self) -> None:
         """Accept connections, on the same port as before."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from slayq_tw.claims import BACKLOG_GLANCE, REFRESH_INTERVAL, SECOND_SWEEP, Claimer
+from slayq_tw.claims import BACKLOG_GLANCE, LARGE, REFRESH_INTERVAL, SECOND_SWEEP, Claimer
 from slayq_tw.errors import DatabaseError, DatabaseUnavailable
 from slayq_tw.jobs import Job
 from tests.fakes import RecordingStore, a_job
@@ -88,6 +88,13 @@ class ClaimerTests(SynchronousTestCase):
         self.hunger(self.mail, 4)
         self.clock.advance(0)
         self.assertEqual(self.store.asked(), [("claim", [(["mail"], 4), (["general", "misc"], 3)])])
+
+    def test_cut_short_by_size(self) -> None:
+        """A claim with large payloads may have been cut short, so its queues are told that there may be more."""
+        self.hunger(self.mail, 4)
+        self.clock.advance(0)
+        self.store.answer([[a_job(1, payload="x" * (LARGE + 1))]])
+        self.assertEqual(self.mail.got, [([1], 1)])
 
     def test_asking_during_a_statement(self) -> None:
         """Who becomes hungry while a statement is in flight is served by the next one, which follows at once."""

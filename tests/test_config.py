@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 from twisted.trial.unittest import SynchronousTestCase
 
 from slayq_tw.config import Config, QueueConfig, load
+from slayq_tw.destinations import DestinationRules
 from slayq_tw.errors import ConfigError
 from slayq_tw.keyring import Keys
 
@@ -95,6 +96,30 @@ class SoundTests(ConfigTestCase):
         self.assertIsInstance(config.queues[0].concurrency, int)
         for name in ("c.yaml", "c.yml", "c.YAML"):
             self.assertEqual(self.load(yaml, name), config)
+
+    def test_destinations(self) -> None:
+        """Where deliveries may go: anywhere by default; private networks shut; a list of origins in normal form."""
+        self.assertEqual(self.load(MINIMAL).destinations, DestinationRules(True, None))
+        config = self.load(
+            MINIMAL
+            | {
+                "allow_private_networks": False,
+                "allowed_origins": ["HTTP://App.Test:3000/", "https://bücher.example", "http://[0::1]:80"],
+            }
+        )
+        self.assertEqual(
+            config.destinations,
+            DestinationRules(
+                False,
+                frozenset(
+                    {
+                        ("http", "app.test", 3000),
+                        ("https", "xn--bcher-kva.example", 443),
+                        ("http", "::1", 80),
+                    }
+                ),
+            ),
+        )
 
     def test_yaml_merge(self) -> None:
         """A merged key that a queue overrides stands once."""
@@ -262,6 +287,48 @@ class DocumentFaultTests(ConfigTestCase):
             (line,) = self.faults(document)
             self.assertTrue(line.startswith(f"slay-config.json: {fault}"), line)
 
+    def test_destinations(self) -> None:
+        """Origins are bare ones, once each however they are written; a password in one is not shown."""
+        for document, fault in (
+            ({"allow_private_networks": 0}, "allow_private_networks: must be true or false"),
+            ({"allowed_origins": []}, "allowed_origins: must be an array of at least one origin"),
+            ({"allowed_origins": "http://a"}, "allowed_origins: must be an array of at least one"),
+            ({"allowed_origins": ["app.test"]}, "allowed_origins[0]: must be an origin"),
+            ({"allowed_origins": ["http://a/x"]}, "allowed_origins[0]: must be an origin"),
+            ({"allowed_origins": ["http://a?x"]}, "allowed_origins[0]: must be an origin"),
+            ({"allowed_origins": ["http://a", 7]}, "allowed_origins[1]: must be an origin"),
+            ({"allowed_origins": ["http://u:tell-tale@a"]}, "allowed_origins[0]: must be an origin"),
+            ({"allowed_origins": ["http://a:0"]}, "allowed_origins[0]: has a port outside"),
+            ({"allowed_origins": ["http://a b"]}, "allowed_origins[0]: contains a space"),
+            (
+                {"allowed_origins": ["http://a", "HTTP://A:80/"]},
+                "allowed_origins[1]: is the same origin as allowed_origins[0]",
+            ),
+        ):
+            (line,) = self.faults(MINIMAL | document)
+            self.assertTrue(line.startswith(f"slay-config.json: {fault}"), line)
+            self.assertNotIn("tell-tale", line)
+
+    def test_cron_url_and_destinations(self) -> None:
+        """A receiver of the cron tick that nothing may be delivered to is a fault of the start."""
+
+        def fault(cron_url: str, **rules: object) -> str:
+            name = self.write(json.dumps(MINIMAL | rules))
+            environment = ENVIRONMENT | {"SLAY_Q_CRON_URL": cron_url}
+            return str(self.assertRaises(ConfigError, load, name, environment, str(self.folder)))
+
+        self.assertEqual(
+            fault("https://u:tell-tale@other.test/x?tell-tale", allowed_origins=["https://app.test"]),
+            "SLAY_Q_CRON_URL: its origin https://other.test is not among allowed_origins",
+        )
+        self.assertEqual(
+            fault("http://[::ffff:a9fe:a9fe]/"),
+            "SLAY_Q_CRON_URL: ::ffff:169.254.169.254 is the address of a cloud's metadata service, to which nothing is"
+            " delivered",
+        )
+        self.assertIn("allow_private_networks", fault("http://127.0.0.1/", allow_private_networks=False))
+        self.load(MINIMAL | {"allowed_origins": ["http://app.test:3000"]})
+
     def test_unknown_keys(self) -> None:
         """The nearest known key is suggested; where none is near, all are named."""
         self.assertEqual(
@@ -313,7 +380,7 @@ class DocumentFaultTests(ConfigTestCase):
     def test_values_are_cut(self) -> None:
         """A report quotes no long value, and can be printed whatever it quotes."""
         for fault in self.faults({"queues": {"a": {"concurrency": "\ud800" + "x" * 1000}}, "y" * 1000: 1}):
-            self.assertLess(len(fault), 250)
+            self.assertLess(len(fault), 350)
             fault.encode()
 
 
@@ -473,7 +540,7 @@ class OriginSecretTests(ConfigTestCase):
         self.assertEqual(
             str(error).split("\n"),
             [
-                "SLAY_Q_SECRET_APP: not set; it is the secret of https://app.test:443, says origin_secrets",
+                "SLAY_Q_SECRET_APP: not set; it is the secret of https://app.test, says origin_secrets",
                 "SLAY_Q_SECRET_B2: empty; it is the secret of http://[::1]:3000, says origin_secrets",
             ],
         )

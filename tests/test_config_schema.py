@@ -21,6 +21,8 @@ SAMPLE = json.loads((ROOT / "slay-config.json").read_text("utf-8")) | {
     "grace": 8,
     "grant_execute_to": ["app"],
     "housekeeping": {"delete_failed_after": 30, "collect_queues": True, "collect_tasks": False},
+    "allow_private_networks": True,
+    "allowed_origins": ["https://app.example.com"],
     "origin_secrets": {"https://app.example": "SLAY_Q_SECRET_APP"},
     "standard_webhooks": True,
 }
@@ -31,6 +33,8 @@ FILE_KEYS = [
     "grace",
     "grant_execute_to",
     "housekeeping",
+    "allow_private_networks",
+    "allowed_origins",
     "origin_secrets",
     "standard_webhooks",
     "$schema",

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -68,6 +69,18 @@ class LivenessTests(SynchronousTestCase):
                 self.assertEqual(self.look(a=5), [], outage.__name__)
             self.assertEqual(self.look(a=5), ["a"], outage.__name__)
 
+    def test_between_looks(self) -> None:
+        """It is known when the next one will be dead; who has not looked for long does not know it."""
+        self.look(a=5)
+        self.look(a=5, b=1)
+        death = self.now - LOOK + DEAD_AFTER
+        self.assertEqual(self.liveness.next_death(self.now), death)
+        self.now = death - LONGEST_GAP
+        self.look(0, a=5, b=1)
+        self.assertEqual([beat.worker for beat in self.liveness.dead(death)], ["a"])
+        self.assertEqual(self.liveness.next_death(death), death + LOOK)
+        self.assertEqual(self.liveness.dead(death + LOOK), [])
+
     def test_gone(self) -> None:
         """A daemon that took its row away and came back begins anew."""
         self.look(a=5)
@@ -100,13 +113,46 @@ class WhereaboutsTests(SynchronousTestCase):
         child.stdin.close()  # type: ignore[union-attr]
         self.assertTrue(whereabouts.is_gone(self.place, name))
 
+    def test_hidden(self) -> None:
+        """One whose files cannot be read, because others' processes are hidden or too many files are open, may run."""
+        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+        self.addCleanup(child.communicate)
+        name = whereabouts.process(child.pid)
+        itself = os.getpid()
+        stat = whereabouts._stat
+        self.patch(whereabouts, "_stat", lambda number: stat(number) if number == itself else None)
+        self.assertFalse(whereabouts.is_gone(self.place, name))
+        self.assertFalse(whereabouts.is_gone(self.place, f"{child.pid} 1"))
+
+    def test_another_namespaces_view(self) -> None:
+        """A `/proc` in which this process has another number tells nothing."""
+        folder = Path(self.mktemp())
+        (folder / "sys/kernel/random").mkdir(parents=True)
+        (folder / "sys/kernel/random/boot_id").write_text("boot\n")
+        (folder / "1").mkdir()
+        (folder / "1/ns").mkdir()
+        (folder / "1/ns/pid").symlink_to("pid:[1]")
+        (folder / "self").symlink_to("1")
+        self.patch(whereabouts, "PROC", folder)
+        self.assertIsNone(whereabouts.here())
+        (folder / "self").unlink()
+        (folder / "1").rename(folder / str(os.getpid()))
+        (folder / "self").symlink_to(str(os.getpid()))
+        self.assertEqual(whereabouts.here(), f"{os.uname().nodename} boot pid:[1]")
+
     def test_same_id(self) -> None:
         """The id may be another process's by now: then it began at another time."""
         self.assertTrue(whereabouts.is_gone(self.place, f"{os.getpid()} 1"))
 
     def test_nothing_is_proved(self) -> None:
         """About another machine or container, or when something is unknown."""
-        for place, name in (("elsewhere", "1 1"), (None, "1 1"), (self.place, None), (self.place, "x 1")):
+        for place, name in (
+            ("elsewhere", "1 1"),
+            (None, "1 1"),
+            (self.place, None),
+            (self.place, "x 1"),
+            (self.place, "0 1"),
+        ):
             self.assertFalse(whereabouts.is_gone(place, name))
         self.patch(whereabouts, "PROC", whereabouts.PROC / "nothing")
         self.assertIsNone(whereabouts.here())

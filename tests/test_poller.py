@@ -68,6 +68,7 @@ class QueuePollerTests(SynchronousTestCase):
         self.claims = self.claimer.limits
         self.deliveries: dict[int, Deferred[None]] = {}
         self.released: list[int] = []
+        self.sure = True
         self.in_vain: set[int] = set()  # jobs that are put off
         self.poller = QueuePoller(
             ["mail", "post"],
@@ -76,6 +77,7 @@ class QueuePollerTests(SynchronousTestCase):
             self.work,
             self.release,
             self.clock,
+            lambda: self.sure,
         )
         self.poller.startService()
 
@@ -262,6 +264,31 @@ class QueuePollerTests(SynchronousTestCase):
         self.poller.cut()
         self.successResultOf(stopping)
         self.assertEqual(sorted(self.released), [1, 2])
+
+    def test_in_doubt(self) -> None:
+        """While it is not sure of its claims nothing begins, and nothing is claimed; deliveries go on."""
+        self.be_fast()
+        self.answer(11, 12, 13, 14)
+        self.sure = False
+        self.finish(11)
+        self.assertEqual((self.released, set(self.deliveries)), ([13, 14], {1, 11, 12}))
+        asked = len(self.claims)
+        self.poller.wake()
+        self.clock.advance(POLL_INTERVAL)
+        self.assertEqual(len(self.claims), asked)
+        self.sure = True
+        self.clock.advance(POLL_INTERVAL)
+        self.assertEqual(len(self.claims), asked + 1)
+        self.sure = False
+        self.answer(13)  # of a claim from before
+        self.assertEqual(self.released, [13, 14, 13])
+
+    def test_hand_back(self) -> None:
+        """What has not begun goes back when it was given to others."""
+        self.be_fast()
+        self.answer(11, 12, 13)
+        self.poller.hand_back()
+        self.assertEqual((self.released, self.poller.in_flight), ([13], 2))
 
     def be_fast(self) -> None:
         """Have one delivery take 10 ms, and the slots empty again, and asked for."""

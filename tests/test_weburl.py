@@ -4,7 +4,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from slayq_tw.weburl import MAX_DISPLAY, MAX_URL, check_web_url, credentials, display_url, encoded, origin_of
+from slayq_tw.weburl import (
+    MAX_DISPLAY,
+    MAX_URL,
+    check_web_url,
+    credentials,
+    display_url,
+    encoded,
+    origin_of,
+    shown_origin,
+)
 
 
 class CheckWebURLTests(SynchronousTestCase):
@@ -92,9 +101,19 @@ class EncodedTests(SynchronousTestCase):
             "HTTP://Bücher.Example/ä?ö=ü#z": "http://xn--bcher-kva.example/%C3%A4?%C3%B6=%C3%BC",
             "http://my_app:3000/a%2Fb//c?d=%20+e&f": "http://my_app:3000/a%2Fb//c?d=%20+e&f",
             "http://[::1]:3000/x": "http://[::1]:3000/x",
+            "http://[0:0::0001]/": "http://[::1]/",
             "https://u:p@app.test:443": "https://app.test",
         }.items():
             self.assertEqual(encoded(url).to_text(), wire)
+
+    def test_shown_origin(self) -> None:
+        """An origin as one writes it."""
+        for url, shown in {
+            "http://A.test:80/x": "http://a.test",
+            "https://a.test:80": "https://a.test:80",
+            "http://[0::1]:8/": "http://[::1]:8",
+        }.items():
+            self.assertEqual(shown_origin(origin_of(url)), shown)
 
     def test_credentials(self) -> None:
         """User name and password travel in a header, not in the URL."""

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from slayq_tw.circuit import Wait
 from slayq_tw.configcheck import CRON_IDENTIFIER
 from slayq_tw.delivery import Answer
-from slayq_tw.errors import DeliveryError, NoAnswer
+from slayq_tw.errors import DeliveryError, DestinationRefused, NoAnswer
 from slayq_tw.http_request import Origin
 from slayq_tw.jobs import Failure, Job
 from slayq_tw.results import Deferral
@@ -178,6 +178,11 @@ class JobWorkerTests(SynchronousTestCase):
             (failure.error, failure.final), ("POST http://app.test/hook: Connection refused", False)
         )
 
+    def test_destination_refused(self) -> None:
+        """Where nothing may be delivered, a job fails for good at its first attempt."""
+        failure = self.failure_of(a_job(5), DestinationRefused("POST http://x/: refused: 0.0.0.0, which …"))
+        self.assertEqual((failure.error, failure.final), ("POST http://x/: refused: 0.0.0.0, which …", True))
+
     def test_undeliverable(self) -> None:
         """A payload that can never be delivered fails for good, without a request."""
         for payload in (
@@ -192,6 +197,16 @@ class JobWorkerTests(SynchronousTestCase):
             self.assertIn("payload", failure.error)
             self.results.ends.clear()
         self.assertEqual(self.sent, [])
+
+    def test_too_large(self) -> None:
+        """So does one that is too large to be read."""
+        failure = self.failure_of(a_job(5, payload=None), an_answer(200))
+        self.assertEqual((failure.error, failure.final), ("payload is larger than 16,777,216 bytes", True))
+
+    def test_location_with_credentials(self) -> None:
+        """Where a redirect leads is shown without its secrets."""
+        failure = self.failure_of(a_job(5), an_answer(302, location="https://me:pass@app.test/x?key=1"))
+        self.assertEqual(failure.error, "POST http://app.test/hook: 302 to https://app.test/x")
 
     def test_cut_off(self) -> None:
         """A cancelled delivery is handed back."""

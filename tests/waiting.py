@@ -16,7 +16,12 @@ async def until(happened: Callable[[], bool], what: str, patience: float = PATIE
     for _ in range(round(patience / GLANCE)):
         if happened():
             return
-        turn: Deferred[None] = Deferred()
-        reactor.callLater(GLANCE, turn.callback, None)  # type: ignore[attr-defined]
-        await turn
+        await after(GLANCE)
     raise AssertionError(f"no {what} within {patience:g} s")
+
+
+async def after(seconds: float) -> None:
+    """Let time pass, where it is time that a test is about."""
+    passing: Deferred[None] = Deferred()
+    reactor.callLater(seconds, passing.callback, None)  # type: ignore[attr-defined]
+    await passing

@@ -24,8 +24,8 @@ SELECT task.identifier, task.id FROM graphile_worker._private_tasks AS task JOIN
 
 -- name: claim_jobs
 SELECT id, task_id, payload, attempts, max_attempts, key, priority, run_at, job_queue_id, locked_at, revision
-  FROM slayq._private_claim_jobs(%(tasks)s::integer[], %(groups)s::integer[], %(limits)s::integer[], %(worker)s,
-                                 %(max_bytes)s, %(max_payload)s);
+  FROM slayq._private_claim_jobs_of_daemon(%(tasks)s::integer[], %(groups)s::integer[], %(limits)s::integer[],
+                                           %(worker)s, %(max_bytes)s, %(max_payload)s);
 
 -- name: complete_jobs
 -- Remove delivered jobs. One whose claim is gone was delivered all the same, so it goes too, unless its revision
@@ -127,36 +127,11 @@ UPDATE graphile_worker._private_jobs AS job
  WHERE job.id = ANY (ARRAY(SELECT id FROM found)) AND job.id = found.id
 RETURNING job.id;
 
--- name: return_jobs
--- Return what a worker has locked, but for the jobs `held` and the lanes `lanes`. An attempt that did not come to its end
--- does not count; a superseded job is only unlocked. A job whose row some transaction has locked is left, with its lane:
--- nobody waits for that, which may take long. Returns the jobs, and of each whether it was returned.
-WITH its AS MATERIALIZED (
-  SELECT job.id, job.job_queue_id
-    FROM graphile_worker._private_jobs AS job
-   WHERE job.locked_by = %(worker)s AND NOT (job.id = ANY (%(held)s::bigint[]))
-), free AS MATERIALIZED (
-  SELECT job.id
-    FROM graphile_worker._private_jobs AS job
-   WHERE job.id = ANY (ARRAY(SELECT id FROM its)) AND job.locked_by = %(worker)s
-   ORDER BY job.id
-     FOR UPDATE SKIP LOCKED
-), freed AS (
-  UPDATE graphile_worker._private_job_queues AS queue
-     SET locked_by = NULL, locked_at = NULL
-   WHERE queue.locked_by = %(worker)s AND NOT (queue.id = ANY (%(lanes)s::integer[]))
-     AND NOT EXISTS (SELECT FROM its WHERE its.job_queue_id = queue.id AND its.id NOT IN (SELECT id FROM free))
-), returned AS (
-  UPDATE graphile_worker._private_jobs AS job
-     SET attempts = CASE WHEN slayq._private_is_superseded(job) THEN job.attempts
-                         ELSE greatest(0, job.attempts - 1) END,
-         locked_by = NULL,
-         locked_at = NULL
-    FROM free
-   WHERE job.id = free.id
-  RETURNING job.id
-)
-SELECT its.id, returned.id IS NOT NULL FROM its LEFT JOIN returned USING (id);
+-- name: release_strays
+-- Hand back jobs and lanes that carry this worker's id under claims that it does not know: they were committed, and their
+-- answers lost. Returns the jobs, and of each whether it was returned: what some transaction has locked is left.
+SELECT job.id, job.returned
+  FROM slayq._private_return_jobs(%(worker)s, %(ids)s::bigint[], %(claimed)s::timestamptz[], %(lanes)s::integer[]) AS job;
 
 -- name: unserved_identifiers
 -- Identifiers outside `tasks` for which a job is due.

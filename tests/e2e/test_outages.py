@@ -1,8 +1,5 @@
 """The database goes away and comes back."""
 
-from urllib.parse import urlsplit
-
-from slayq_tw.conninfo import parse
 from tests.e2e.case import SAMPLE, EndToEndCase
 from tests.proxy import Proxy
 
@@ -12,11 +9,8 @@ class OutageTests(EndToEndCase):
 
     def setUp(self) -> None:
         super().setUp()
-        parameters, _ = parse(self.url)
-        address = urlsplit(self.url)
-        self.proxy = Proxy(self, parameters["host"], int(parameters.get("port", "5432")))
-        login = f"{address.netloc.rpartition('@')[0]}@" if "@" in address.netloc else ""
-        self.proxied_url = address._replace(netloc=f"{login}127.0.0.1:{self.proxy.listening_on}").geturl()
+        self.proxy = Proxy.before(self, self.url)
+        self.proxied_url = self.proxy.url
 
     async def test_delivered_during_an_outage(self) -> None:
         """A delivery that ends while the database is away is recorded when it is back, and not made again."""

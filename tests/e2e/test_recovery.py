@@ -1,10 +1,14 @@
 """Daemons that die, or seem to."""
 
+import re
 import time
 
-from tests.e2e.case import SAMPLE, EndToEndCase
+from tests.e2e.case import EndToEndCase
+from tests.proxy import Proxy
+from tests.waiting import after, until
 
-GENERAL = {"queues": {"general": {"concurrency": 4}}}
+CONCURRENCY = 4
+GENERAL = {"queues": {"general": {"concurrency": CONCURRENCY}}}
 
 
 class RecoveryTests(EndToEndCase):
@@ -44,22 +48,54 @@ class RecoveryTests(EndToEndCase):
         await second.wait_for_line("its process is gone")
 
     async def test_suspended(self) -> None:
-        """A daemon that is suspended for long is taken for dead, and says so when it goes on; nothing is lost or left."""
+        """A daemon that is suspended for long is taken for dead, and says so when it goes on. Nothing is lost or left,
+        and nothing delivered twice but what was under way: what it had claimed ahead it does not begin any more.
+        """
         await self.receiver.ready()
-        first = self.daemon(GENERAL)
+        first, second = self.daemon(GENERAL), self.daemon(GENERAL)
         await first.ready()
-        self.send("general", "/slow/3000", n=1)
-        await self.receiver.wait_for(1, "begin")
-        first.signal("STOP")
-        second = self.daemon(SAMPLE)
         await second.ready()
-        await second.wait_for_line("daemon_recovered", patience=20)
-        await self.receiver.wait_for(2, "begin")
+        self.sql(
+            "SELECT public.add_worker_job('general', json_build_object('url', %s::text, 'retry', 0,"
+            " 'event', 'e', 'data', json_build_object('n', n))) FROM generate_series(1, 1500) AS n",
+            f"{self.receiver.url}/slow/10",
+        )
+        await self.receiver.wait_for(300)
+        first.signal("STOP")
+        begun = time.monotonic()
+        said = await second.wait_for_line("its heartbeat has stood still for 10 s", patience=20)
+        await until(lambda: self.jobs() == [], "end")
+        self.assertLess(time.monotonic() - begun, 15.0)
+        match = re.search(r"(\d+) jobs that it held", said)
+        assert match is not None
+        self.assertGreater(int(match[1]), 2 * CONCURRENCY, "nothing was claimed ahead, so nothing is tested")
+        delivered = [record["body"]["data"]["n"] for record in self.receiver.seen()]
+        self.assertEqual(set(delivered), set(range(1, 1501)))
         first.signal("CONT")
         await first.wait_for_line("declared_dead")
-        await self.receiver.wait_for(2, "end")
         self.assertEqual(await first.stop(), 0)
         self.assertEqual(await second.stop(), 0)
-        self.assertEqual(len(self.receiver.seen()), 2)
+        self.assertEqual(len(self.receiver.seen()), len(delivered))
         self.assertEqual(self.jobs(), [])
         self.assertEqual(self.sql("SELECT * FROM slayq._private_daemons"), [])
+
+    async def test_long_delivery_through_an_outage(self) -> None:
+        """A living daemon's delivery is not made twice, though the database was away for longer than a death takes."""
+        await self.receiver.ready()
+        proxy = Proxy.before(self, self.url)
+        daemons = [self.daemon(GENERAL, SLAY_Q_DATABASE_URL=proxy.url) for _ in range(2)]
+        for daemon in daemons:
+            await daemon.ready()
+        self.send("general", "/slow/28000", n=1)
+        await self.receiver.wait_for(1, "begin")
+        await proxy.refuse()  # type: ignore[misc]
+        await after(20.0)
+        proxy.let_through()
+        await self.receiver.wait_for(1)
+        await until(lambda: self.jobs() == [], "result in the table")
+        for daemon in daemons:
+            self.assertEqual(await daemon.stop(), 0)
+            self.assertFalse(
+                [line for line in daemon.lines if "declared_dead" in line or "recovered" in line]
+            )
+        self.assertEqual(len(self.receiver.seen()), 1)

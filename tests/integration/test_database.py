@@ -12,11 +12,14 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import TestCase
 
 from slayq_tw import connection, detector
+from slayq_tw import database as database_module
 from slayq_tw.conninfo import parse
-from slayq_tw.database import Cursor, Database
+from slayq_tw.database import POOL_SIZE, Cursor, Database
 from slayq_tw.errors import DatabaseError, DatabaseUnavailable
 from slayq_tw.listener import Listener
 from tests.postgres import empty_database
+from tests.proxy import Proxy
+from tests.waiting import until
 
 
 class Mute(Protocol):
@@ -181,6 +184,39 @@ class DatabaseTests(TestCase):
                 Deferred.fromCoroutine(self.open(**changes)), DatabaseUnavailable
             )
             self.assertIn(reason, str(error))
+
+    async def test_urgent(self) -> None:
+        """What is urgent waits for nobody, though every other connection be busy."""
+        database = await self.open()
+        slow = [
+            Deferred.fromCoroutine(database.query("SELECT pg_sleep(60)", timeout=2.0))
+            for _ in range(2 * POOL_SIZE)
+        ]
+        for one in slow:
+            one.addErrback(lambda failure: failure.trap(DatabaseError) and None)
+        self.assertEqual(await database.urgent_query("SELECT 1", timeout=1.0), [(1,)])
+        self.assertFalse(any(one.called for one in slow))
+        await database.close()
+        await DeferredList(slow)
+
+    async def test_urgent_through_dead_connections(self) -> None:
+        """Connections that died in silence hold up what is urgent once, and not one after the other."""
+        self.patch(database_module, "URGENT_GRACE", 0.2)
+        url = empty_database(self)
+        parameters, _ = parse(url)
+        proxy = Proxy(self, parameters["host"], int(parameters.get("port", "5432")))
+        database = Database({**parameters, "host": "127.0.0.1", "port": str(proxy.listening_on)}, reactor)
+        self.addCleanup(database.close)
+        await database.open()
+        await database.urgent_query("SELECT 1", timeout=1.0)
+        proxy.swallow()
+        begun = reactor.seconds()  # type: ignore[attr-defined]
+        await self.assertFailure(
+            Deferred.fromCoroutine(database.urgent_query("SELECT 1", timeout=0.2)), DatabaseUnavailable
+        )
+        await until(lambda: database._idle[-1].alive, "reconnection")
+        self.assertEqual(await database.urgent_query("SELECT 1", timeout=0.2), [(1,)])
+        self.assertLess(reactor.seconds() - begun, 3.0)  # type: ignore[attr-defined]
 
     async def test_start_waits(self) -> None:
         """A server that is not there yet is waited for, in the log; closing ends the waiting."""

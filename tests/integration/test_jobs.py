@@ -29,14 +29,15 @@ class JobStoreTestCase(TestCase):
         self.database = Database(parameters, reactor)
         self.addCleanup(self.database.close)
         await self.database.open()
-        self.store = await self.a_store()
         self.admin = psycopg2.connect(url)
         self.admin.autocommit = True
         self.addCleanup(self.admin.close)
+        self.store = await self.a_store()
 
     async def a_store(self) -> JobStore:
         store = JobStore(self.database, ["mail", "post", "general"])
         await store.register()
+        self.sql("INSERT INTO slayq._private_daemons (worker) VALUES (%s)", store.worker)
         return store
 
     def sql(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
@@ -76,6 +77,20 @@ class JobStoreTestCase(TestCase):
 
 class ClaimTests(JobStoreTestCase):
     """What is claimed, and how."""
+
+    async def test_large_payloads(self) -> None:
+        """A claim ends at 16 MiB of payloads, and one that is larger by itself is not read."""
+        nine = "SELECT graphile_worker.add_job('mail', json_build_object('x', repeat('x', 9 * 1024 * 1024)))"
+        for _ in range(3):
+            self.sql(nine)
+        self.sql(
+            "SELECT graphile_worker.add_job('post', json_build_object('x', repeat('x', 17 * 1024 * 1024)))"
+        )
+        ((first, second), (large,)) = await self.store.claim([(("mail",), 10), (("post",), 10)])
+        self.assertEqual([len(job.payload or "") // 2**20 for job in (first, second)], [9, 9])
+        self.assertIsNone(large.payload)
+        ((third,), ()) = await self.store.claim([(("mail",), 10), (("post",), 10)])
+        self.assertEqual(len(third.payload or "") // 2**20, 9)
 
     async def test_claim(self) -> None:
         """A claimed job is locked by the pool's id, counts its attempt, and keeps its updated_at (items 40, 15)."""

@@ -15,9 +15,11 @@ from slayq_tw.conninfo import parse
 from slayq_tw.database import Database
 from slayq_tw.errors import DatabaseError, DatabaseUnavailable
 from slayq_tw.grants import apply_grants
+from slayq_tw.heartbeat import Heartbeat
 from slayq_tw.housekeeping import Housekeeping
 from slayq_tw.jobs import Failure, JobStore
 from slayq_tw.listener import JOBS_CHANNEL, Listener
+from slayq_tw.liveness import Beat
 from slayq_tw.migrations import migrate
 from tests.pgbouncer import PgBouncer
 from tests.postgres import empty_database, migrated_database
@@ -94,10 +96,13 @@ class StateTests(PoolerCase):
         """No setting, lock, statement, table or cursor outlives its transaction, whatever the daemon does."""
         url = empty_database(self)
         pooler = PgBouncer(self, url)
-        database = await self.open(pooler.url, size=4)
+        database = await self.open(pooler.url, size=5)  # one of them is for heartbeats
         await migrate(database, reactor)
         await apply_grants(database, ())
         store = JobStore(database, ["mail", CRON_IDENTIFIER])
+        heartbeat = Heartbeat(database, store.worker, reactor, lambda: False, lambda: None, lambda: None)
+        await heartbeat.enter()
+        await heartbeat._turn()
         await store.register()
         await store.register_crontab()
         await store.remember_for(600.0)
@@ -111,6 +116,8 @@ class StateTests(PoolerCase):
         await store.release(jobs[2:])
         await store.release_strays()
         await store.unserved()
+        await heartbeat._recover(Beat("pool-dead", 0, None, None), "")
+        await heartbeat.stopService()
         await self.housekeep(database)
         slow = Deferred.fromCoroutine(database.query("SELECT pg_sleep(9)", timeout=0.1))
         await self.assertFailure(slow, DatabaseError)

@@ -24,6 +24,7 @@ class PlanTests(SynchronousTestCase):
         self.sql("ALTER TABLE graphile_worker._private_job_queues SET (autovacuum_enabled = false)")
         self.sql("ANALYZE graphile_worker._private_jobs, graphile_worker._private_job_queues")
         self.sql("INSERT INTO graphile_worker._private_tasks (identifier) VALUES ('busy'), ('quiet')")
+        self.sql("INSERT INTO slayq._private_daemons (worker) VALUES ('pool-test')")
         self.tasks = dict(self.sql("SELECT identifier, id FROM graphile_worker._private_tasks"))
 
     def sql(self, statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:

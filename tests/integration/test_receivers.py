@@ -11,10 +11,12 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import TestCase
 
 from slayq_tw.delivery import MAX_ANSWER, Answer, WebhookSender
-from slayq_tw.errors import DeliveryError, NoAnswer
+from slayq_tw.destinations import NO_FURTHER_RULES, DestinationRules
+from slayq_tw.errors import DeliveryError, DestinationRefused, NoAnswer
 from slayq_tw.keyring import Keyring, Keys
 from slayq_tw.posting import Post, direct, through_treq
-from slayq_tw.webclient import AnyNameEndpoint, Endpoints, make_agent, make_http_client
+from slayq_tw.webclient import Endpoints, make_agent, make_http_client
+from slayq_tw.weburl import origin_of
 
 KEYRING = Keyring(Keys("SLAY_Q_SECRET", b"secret"))
 HEAD = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
@@ -207,6 +209,77 @@ class TreqReceiverTests(ReceiverTests):
         return through_treq(make_http_client(make_agent(reactor, 1)), reactor)
 
 
+class RefusedTests(TestCase):
+    """Where a delivery may not go, it does not go, by whatever way and in whatever spelling."""
+
+    def post(self, rules: DestinationRules) -> Post:
+        agent = make_agent(reactor, 1, rules)
+        return direct(agent, through_treq(make_http_client(agent), reactor))
+
+    async def refused(self, url: str, rules: DestinationRules = NO_FURTHER_RULES) -> str:
+        post = self.post(rules)
+        sending = WebhookSender(post, post, reactor, KEYRING).send(url, lambda: b"{}", 30.0, "id")
+        return str(await self.assertFailure(sending, DestinationRefused))
+
+    async def test_spellings(self) -> None:
+        """The system's resolver says what is meant."""
+        shut = DestinationRules(allow_private_networks=False)
+        for host, address in {
+            "127.0.0.1": "127.0.0.1",
+            "0x7f.1": "127.0.0.1",
+            "2130706433": "127.0.0.1",
+            "127.1": "127.0.0.1",
+            "0177.0.0.1": "127.0.0.1",
+            "①②⑦.0.0.1": "127.0.0.1",
+            "127。0。0。1": "127.0.0.1",
+            "localhost": "",
+            "user:password@127.0.0.1": "127.0.0.1",
+            "[::1]": "::1",
+            "[0:0:0:0:0:ffff:7f00:1]": "127.0.0.1",
+        }.items():
+            self.assertIn(address, await self.refused(f"http://{host}:9/hook", shut))
+        for url in (
+            "http://169.254.169.254/latest/meta-data/",
+            "https://169.254.169.254/",
+            "http://2852039166/",
+            "http://0xa9fea9fe/",
+            "http://169.254.43518/",
+            "http://user:password@169.254.169.254/",
+            "http://[::ffff:169.254.169.254]/",
+            "http://[::ffff:a9fe:a9fe]/",
+            "http://[64:ff9b::a9fe:a9fe]/",
+            "http://[2002:a9fe:a9fe::]/",
+            "http://[fd00:ec2::254]/",
+        ):
+            self.assertIn("metadata", await self.refused(url))
+        self.assertIn("unspecified", await self.refused("http://0/"))
+
+    async def test_redirect(self) -> None:
+        """A redirect passes the same checks; the error shows no credentials or query of it."""
+        server: Any = Factory.forProtocol(Rude)
+        server.met, server.left, server.heard = [], Deferred(), len
+        port = reactor.listenTCP(0, server, interface="127.0.0.1")  # type: ignore[attr-defined]
+        self.addCleanup(port.stopListening)
+        url = f"http://127.0.0.1:{port.getHost().port}/hook"
+        only_here = DestinationRules(allowed_origins=frozenset({origin_of(url)}))
+        for rules, target, reason in (
+            (NO_FURTHER_RULES, "http://169.254.169.254/?token=tell-tale", "metadata"),
+            (NO_FURTHER_RULES, "http://u:tell-tale@[fe80::1]/", "link-local"),
+            (NO_FURTHER_RULES, "//0x0/", "unspecified"),
+            (only_here, "http://other.test/", "http://other.test is not among allowed_origins"),
+            (only_here, url.replace("127.0.0.1", "localhost"), "is not among allowed_origins"),
+        ):
+            for code in (b"307", b"308"):
+                head = b"HTTP/1.1 %b \r\nConnection: close\r\nContent-Length: 0\r\nLocation: %b\r\n\r\n"
+                answer = head % (code, target.encode())
+                server.answer = lambda transport, answer=answer: transport.write(answer)
+                error = await self.refused(url, rules)
+                self.assertIn(reason, error)
+                self.assertNotIn("tell-tale", error)
+        while any(protocol.transport.connected for protocol in server.met):
+            await server.left
+
+
 class NamesTests(TestCase):
     """Host names as Docker's networks have them."""
 
@@ -246,7 +319,7 @@ class NamesTests(TestCase):
 
         port = reactor.listenTCP(0, Factory.forProtocol(Greeter), interface="127.0.0.1")  # type: ignore[attr-defined]
         self.addCleanup(port.stopListening)
-        endpoint = AnyNameEndpoint(resolver, "my_app", port.getHost().port)
+        endpoint = Endpoints(resolver)("http", "my_app", port.getHost().port)
         await endpoint.connect(Factory.forProtocol(Caller))
         await met
         await gone
@@ -295,19 +368,3 @@ class NamesTests(TestCase):
         receiver.resolutionComplete()
         self.assertEqual((await sending).status, 200)
         self.assertEqual(made, [None])
-
-    def test_which_endpoint(self) -> None:
-        """Only such names over plain http get an endpoint of ours."""
-        endpoint_for = Endpoints(reactor)
-        kinds = [
-            type(endpoint_for(*origin)).__name__
-            for origin in (
-                ("http", "my_app", 3000),
-                ("http", "app.test", 80),
-                ("https", "app.test", 443),
-                ("http", "::1", 80),
-            )
-        ]
-        self.assertEqual(
-            kinds, ["AnyNameEndpoint", "HostnameEndpoint", "_WrapperEndpoint", "HostnameEndpoint"]
-        )

@@ -1,5 +1,8 @@
 """`slayq_tw.heartbeat` on a real Postgres: a dead daemon's jobs are due again, a living one's are left alone."""
 
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg2
@@ -8,10 +11,15 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 
 from slayq_tw import whereabouts
+from slayq_tw.errors import DatabaseError
 from slayq_tw.heartbeat import INTERVAL, Heartbeat
 from slayq_tw.jobs import Failure, Job, JobStore
 from slayq_tw.liveness import DEAD_AFTER
+from slayq_tw.sqlfiles import named_queries
 from tests.integration.test_jobs import JobStoreTestCase
+from tests.waiting import until
+
+DAEMONS = named_queries("daemons.sql")
 
 
 class RecoveryTestCase(JobStoreTestCase):
@@ -21,12 +29,23 @@ class RecoveryTestCase(JobStoreTestCase):
         await super().connect()
         self.clock = Clock()
         self.recoveries = 0
+        self.handed_back = 0
 
     def heartbeat(self, store: JobStore, *, holds_jobs: bool = False) -> Heartbeat:
         def recovered() -> None:
             self.recoveries += 1
 
-        return Heartbeat(self.database, store.worker, self.clock, lambda: holds_jobs, recovered)
+        def declared_dead() -> None:
+            self.handed_back += 1
+
+        return Heartbeat(
+            self.database, store.worker, self.clock, lambda: holds_jobs, recovered, declared_dead
+        )
+
+    async def enter(self, heartbeat: Heartbeat) -> None:
+        """Enter, with the recoveries that it leads to."""
+        await heartbeat.enter()
+        await DeferredList(list(heartbeat._recoveries.values()))
 
     async def watch(self, heartbeat: Heartbeat, seconds: float) -> None:
         """Let time pass for a heartbeat, turn by turn."""
@@ -41,12 +60,31 @@ class RecoveryTestCase(JobStoreTestCase):
 
     async def a_death(self) -> Heartbeat:
         """Have `self.store` beat once and no more; another daemon, that sees it."""
-        await self.heartbeat(self.store).enter()
+        await self.enter(self.heartbeat(self.store))
         self.sql("UPDATE slayq._private_daemons SET place = 'elsewhere'")
         other = self.heartbeat(await self.a_store())
         await other.enter()
         await other._turn()
         return other
+
+    @contextmanager
+    def transaction(self) -> Iterator[Any]:
+        """A cursor of a connection of its own; what it does is committed at the end."""
+        connection = psycopg2.connect(self.admin.dsn)
+        self.addCleanup(connection.close)
+        with connection, connection.cursor() as cursor:
+            yield cursor
+
+    async def until_somebody_waits(self) -> None:
+        """Wait until a statement of the test's database waits for a lock."""
+        await until(
+            lambda: bool(
+                self.sql(
+                    "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+                )
+            ),
+            "lock",
+        )
 
     def daemons(self) -> list[Any]:
         return [
@@ -90,16 +128,106 @@ class RecoveryTests(RecoveryTestCase):
         await self.watch(await self.a_death(), DEAD_AFTER)
         self.assertEqual(self.row(old, "key, attempts, locked_by, is_available"), (None, 1, None, False))
         self.assertEqual(self.row(stays, "key, attempts, is_available"), ("s", 0, True))
+        self.store = await self.a_store()
         self.assertEqual(len((await self.claimed_ids((("mail",), 10)))[0]), 2)
 
     async def test_superseded_by_name(self) -> None:
-        """So is a keyless job that the application re-added by the name that its receiver knows."""
+        """So is a keyless job that the application re-added by the name that its receiver knows, whatever the clock was
+        set to meanwhile; one that nobody re-added runs again, however young its row is said to be.
+        """
         payload = '{"url":"http://a/","retry":0,"event":"e","cache":{}}'
-        old = self.add(payload=payload, max_attempts=1)
+        old, other = (self.add(payload=payload, max_attempts=1) for _ in range(2))
+        self.sql("UPDATE graphile_worker._private_jobs SET updated_at = now() + interval '1 hour'")
         await self.store.claim([(("mail",), 10)])
         self.sql("SELECT public.add_worker_job('mail', %s, job_key => %s)", payload, f"job-{old}")
+        self.sql(
+            "UPDATE graphile_worker._private_jobs SET updated_at = now() - interval '1 hour' WHERE id = %s",
+            old,
+        )
         await self.watch(await self.a_death(), DEAD_AFTER)
         self.assertEqual(self.row(old, "attempts, locked_by, is_available"), (1, None, False))
+        self.assertEqual(self.row(other, "attempts, is_available"), (0, True))
+        ((why,),) = self.sql("SELECT last_error FROM graphile_worker._private_jobs WHERE id = %s", old)
+        self.assertIn(f"Added again as job-{old}", why)
+
+    async def test_revived_by_hand(self) -> None:
+        """A superseded job that an operator gives another attempt has it."""
+        payload = '{"url":"http://a/","retry":0,"event":"e","cache":{}}'
+        number = self.add(payload=payload, max_attempts=1)
+        await self.store.release(await self.superseded(number, payload))
+        self.sql("SELECT graphile_worker.reschedule_jobs(ARRAY[%s::bigint], attempts => 0)", number)
+        await self.store.claim([(("mail",), 1)])
+        await self.watch(await self.a_death(), DEAD_AFTER)
+        self.assertEqual(self.row(number, "attempts, is_available"), (0, True))
+
+    async def superseded(self, number: int, payload: str) -> list[Job]:
+        """A job that was claimed, and then re-added by its name, for later."""
+        (jobs,) = await self.store.claim([(("mail",), 1)])
+        self.sql(
+            "SELECT public.add_worker_job('mail', %s, job_key => %s, run_at => '2999-01-01')",
+            payload,
+            f"job-{number}",
+        )
+        return jobs
+
+    async def test_superseded_tick(self) -> None:
+        """A cron tick that the next one has replaced is not kept."""
+        self.sql("SELECT graphile_worker.add_job('cronQueue', job_key => 'cron', max_attempts => 1)")
+        alone = self.add(max_attempts=1, job_key="k")
+        self.sql(
+            "UPDATE graphile_worker._private_jobs SET locked_by = %s, attempts = 1,"
+            " locked_at = slayq._private_claim_stamp(true)",
+            self.store.worker,
+        )
+        self.sql("SELECT graphile_worker.add_job('cronQueue', job_key => 'cron', max_attempts => 1)")
+        await self.watch(await self.a_death(), DEAD_AFTER)
+        self.assertEqual(
+            self.sql("SELECT task_identifier, key, attempts, locked_by FROM graphile_worker.jobs ORDER BY 1"),
+            [("cronQueue", "cron", 0, None), ("mail", "k", 0, None)],
+        )
+        self.assertEqual(self.row(alone, "is_available"), (True,))
+
+    async def test_announced(self) -> None:
+        """Whoever serves the queue learns of it: the daemon that notices may serve others."""
+        self.add()
+        await self.store.claim([(("mail",), 10)])
+        other = await self.a_death()
+        self.sql('LISTEN "jobs:insert"')
+        await self.watch(other, DEAD_AFTER)
+        self.sql("SELECT 1")
+        (notice,) = self.admin.notifies
+        self.assertEqual(json.loads(notice.payload)["count"], 1)
+
+    async def test_claimed_in_the_last_moment(self) -> None:
+        """A claim that is under way is waited for, and found at the next look."""
+        number = self.add()
+        other = await self.a_death()
+        with self.transaction() as claiming:
+            claiming.execute(
+                "SELECT count(*) FROM slayq._private_claim_jobs_of_daemon(%s, '{0}', '{5}', %s, 1000, 1000)",
+                ([self.store._tasks["mail"]], self.store.worker),
+            )
+            self.assertEqual(claiming.fetchall(), [(1,)])
+            await self.watch(other, DEAD_AFTER)
+            self.assertEqual(self.recoveries, 0)
+        self.assertEqual(self.row(number, "locked_by"), (self.store.worker,))
+        await self.watch(other, INTERVAL)
+        self.assertEqual((self.recoveries, self.row(number, "locked_by, attempts")), (1, (None, 0)))
+
+    async def test_claimed_too_late(self) -> None:
+        """A claim that comes after the recovery takes nothing: nobody would ever return it."""
+        number = self.add(queue_name="lane")
+        await self.a_death()
+        with self.transaction() as recovering:
+            recovering.execute(DAEMONS["recover"], {"worker": self.store.worker, "beat": 1})
+            claiming = Deferred.fromCoroutine(self.store.claim([(("mail",), 10)]))
+            await self.until_somebody_waits()
+        await self.assertFailure(claiming, DatabaseError)
+        self.assertEqual(self.row(number, "locked_by, attempts"), (None, 0))
+        self.assertIsNone(self.lane_holder("lane"))
+        await self.assertFailure(Deferred.fromCoroutine(self.store.claim([(("mail",), 10)])), DatabaseError)
+        await self.heartbeat(self.store).enter()
+        self.assertEqual(await self.claimed_ids((("mail",), 10)), [[number]])
 
     async def test_others_locks(self) -> None:
         """A Node worker's locks are left to its own rule, whatever it does."""
@@ -167,12 +295,12 @@ class RecoveryTests(RecoveryTestCase):
         """What a process of this machine left is returned at once when it demonstrably runs no more."""
         number = self.add()
         await self.store.claim([(("mail",), 10)])
-        await self.heartbeat(self.store).enter()
-        await self.heartbeat(await self.a_store()).enter()
+        await self.enter(self.heartbeat(self.store))
+        await self.enter(self.heartbeat(await self.a_store()))
         self.assertEqual(self.row(number, "locked_by"), (self.store.worker,))
         self.sql("UPDATE slayq._private_daemons SET process = '1 1' WHERE worker = %s", self.store.worker)
         self.assertTrue(whereabouts.is_gone(whereabouts.here(), "1 1"))
-        await self.heartbeat(await self.a_store()).enter()
+        await self.enter(self.heartbeat(await self.a_store()))
         self.assertEqual(self.row(number, "locked_by, attempts"), (None, 0))
 
     async def test_clean_end(self) -> None:
@@ -205,6 +333,76 @@ class DeclaredDeadTests(RecoveryTestCase):
             await zombie._turn()
         self.assertEqual([event.get("event") for event in events], ["declared_dead"])
         self.assertEqual(self.daemons(), [self.store.worker])
+
+    async def test_it_hears_of_it_while_it_happens(self) -> None:
+        """Also when its beat meets the recovery: what a snapshot still shows is gone."""
+        zombie = self.heartbeat(self.store)
+        await zombie.enter()
+        with self.transaction() as recovering:
+            recovering.execute(DAEMONS["recover"], {"worker": self.store.worker, "beat": 1})
+            with capturedLogs() as events:
+                turn = Deferred.fromCoroutine(zombie._turn())
+                await self.until_somebody_waits()
+        with capturedLogs() as events:
+            await turn
+        self.assertEqual([event.get("event") for event in events], ["declared_dead"])
+        self.assertEqual((self.handed_back, self.daemons()), (1, [self.store.worker]))
+
+    async def test_it_hears_of_half_of_it(self) -> None:
+        """Also when not all of its jobs could be returned yet: it claims nothing before it has entered again, and what
+        was left is its own again."""
+        locked, free = self.add(), self.add()
+        zombie = self.heartbeat(self.store)
+        await zombie.enter()
+        await self.store.claim([(("mail",), 10)])
+        watcher = await self.a_death()
+        with self.transaction() as application:
+            application.execute(
+                "SELECT 1 FROM graphile_worker._private_jobs WHERE id = %s FOR UPDATE", [locked]
+            )
+            await self.watch(watcher, DEAD_AFTER)
+            self.assertEqual(self.row(free, "locked_by"), (None,))
+            await self.assertFailure(
+                Deferred.fromCoroutine(self.store.claim([(("mail",), 10)])), DatabaseError
+            )
+            with capturedLogs() as events:
+                await zombie._turn()
+        self.assertEqual([event.get("event") for event in events], ["declared_dead"])
+        self.assertEqual(await self.claimed_ids((("mail",), 10)), [[free]])
+        await self.turn(watcher)
+        self.assertEqual(self.row(locked, "locked_by"), (self.store.worker,))
+
+    async def test_its_new_row(self) -> None:
+        """Nobody takes it for the one that stood still, though it has beaten as often: the count goes on."""
+        zombie = self.heartbeat(self.store)
+        await zombie.enter()
+        watcher = self.heartbeat(await self.a_store())
+        await watcher.enter()
+        await watcher._turn()
+        self.sql("UPDATE slayq._private_daemons SET place = 'elsewhere'")
+        await self.watch(watcher, DEAD_AFTER - INTERVAL)
+        self.sql("DELETE FROM slayq._private_daemons WHERE worker = %s", self.store.worker)
+        await zombie._turn()
+        await self.watch(watcher, INTERVAL)
+        self.assertEqual((self.recoveries, len(self.daemons())), (0, 2))
+
+    async def test_claims_again(self) -> None:
+        """What it claims anew is not mixed up with what it still works on from before: a claim whose answer is lost
+        is handed back."""
+        job = await self.a_mistake(queue_name="lane")
+        await self.heartbeat(self.store).enter()
+        lost = JobStore(self.database, ["mail"])
+        lost.worker = self.store.worker
+        await lost.register()
+        ((again,),) = await lost.claim([(("mail",), 1)])
+        self.assertEqual((again.id, self.store.held), (job.id, 1))
+        self.assertEqual(await self.store.release_strays(), ([job.id], 0))
+        self.assertEqual(self.row(job.id, "locked_by, attempts"), (None, 0))
+        self.assertIsNone(self.lane_holder("lane"))
+        ((held,),) = await self.store.claim([(("mail",), 1)])
+        self.assertEqual(await self.store.release_strays(), ([], 0))
+        self.assertEqual(self.lane_holder("lane"), self.store.worker)
+        self.assertEqual(await self.store.complete([held]), {job.id})
 
     async def test_success(self) -> None:
         """Its success counts: the event was delivered."""

@@ -38,6 +38,7 @@ RESET = """
 TRUNCATE graphile_worker._private_jobs, graphile_worker._private_job_queues, graphile_worker._private_tasks
 RESTART IDENTITY CASCADE;
 INSERT INTO graphile_worker._private_tasks (identifier) VALUES ('t1'), ('t2');
+INSERT INTO slayq._private_daemons (worker) VALUES ('pool-w') ON CONFLICT DO NOTHING;
 """
 Call = Callable[[Any], Any]
 

@@ -12,6 +12,7 @@
 //   /slow/250        200 after so many milliseconds
 //   /moved/3000      307 to /ok at that port
 //   /hang            nothing, ever
+//   /redirect?URL    307 to that URL
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { createServer } from "node:http";
 
@@ -47,9 +48,9 @@ const server = createServer((request, response) => {
     };
     say({ type: "begin", ...seen });
     const [, action, argument] = request.url.split("?")[0].split("/");
-    const answer = (status) => {
+    const answer = (status, location) => {
       concurrent -= 1;
-      response.writeHead(status, status === 307 ? { location: `http://127.0.0.1:${argument}/ok` } : {});
+      response.writeHead(status, location ? { location } : {});
       response.end(status === 200 ? "ok" : "as you asked");
       say({ type: "end", ...seen });
     };
@@ -57,8 +58,9 @@ const server = createServer((request, response) => {
       if (!response.writableEnded) concurrent -= 1;
     });
     if (action === "hang") return;
+    if (action === "redirect") return answer(307, request.url.slice(request.url.indexOf("?") + 1));
     if (action === "slow") return void setTimeout(answer, Number(argument), 200);
-    if (action === "moved") return answer(307);
+    if (action === "moved") return answer(307, `http://127.0.0.1:${argument}/ok`);
     if (action === "status") return answer(Number(argument));
     if (action === "fail-once") {
       const first = !failed.has(body.data?.n);
