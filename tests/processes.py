@@ -6,6 +6,7 @@ says for what it hung.
 
 import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -70,7 +71,7 @@ class Lines(ProcessProtocol):
 
 
 class Child:
-    """A process that ends with its test.
+    """A process that ends with its test, and with the run of tests if that is killed.
 
     Args:
         case: the test.
@@ -88,8 +89,9 @@ class Child:
     ) -> None:
         self.output = Lines()
         self._name = Path(command[0]).name
+        leashed = [*_leash(), *command]
         self._process = reactor.spawnProcess(  # type: ignore[attr-defined]
-            self.output, command[0], list(command), env=dict(environment), path=str(folder)
+            self.output, leashed[0], leashed, env=dict(environment), path=str(folder)
         )
         case.addCleanup(self._end)
 
@@ -226,6 +228,12 @@ def python_environment() -> dict[str, str]:
     """The variables with which a Python process finds this checkout, from whatever folder."""
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     return {"PATH": os.environ["PATH"], "PYTHONPATH": path}
+
+
+def _leash() -> list[str]:
+    """What makes a process end when this one does, however that ends: on Linux only."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig=KILL"] if setpriv else []
 
 
 def program(name: str) -> str:

@@ -10,7 +10,7 @@ from tests.proxy import Proxy
 RATE = 20.0
 PROMPT = 2.0
 """Seconds until an event arrives while announcements do not: the queues are looked at every second."""
-NOTICED = 80.0
+NOTICED = 90.0
 """Seconds until the daemon has found out that it hears nothing."""
 
 
@@ -75,6 +75,6 @@ ALL = (
         "The same of the listening connection alone",
         deaf_listener,
         "from the beginning until the daemon listens on another one",
-        bound=75.0,
+        bound=80.0,
     ),
 )
