@@ -105,7 +105,7 @@ class ResponseReader:
             raise self._refusal("is no HTTP/1")
         if len(self._fields) > MAX_FIELDS:
             raise self._refusal(f"has more than {MAX_FIELDS} header fields")
-        if self._unstructured > MAX_HEAD and sum(len(n) + len(v) for n, v in self._fields) > MAX_HEAD:
+        if self._unstructured > MAX_HEAD and self._held() > MAX_HEAD:
             raise self._refusal(f"has a header section of more than {MAX_HEAD} bytes")
         if 100 <= status <= 199:
             self._informational += 1
@@ -129,6 +129,10 @@ class ResponseReader:
         if self.response is not None and not self.complete:
             self.complete = True
             self.keep_alive = self._parser.should_keep_alive()
+
+    def _held(self) -> int:
+        """Bytes of reason phrase and fields."""
+        return len(self._phrase) + sum(len(name) + len(value) for name, value in self._fields)
 
     def _refusal(self, fault: str) -> BadResponse:
         self._fault = fault  # the parser passes on only that there was an exception

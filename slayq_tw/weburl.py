@@ -65,10 +65,9 @@ def encoded(url: str) -> EncodedURL:
         parsed = EncodedURL.from_text(url)
     except ValueError:
         raise ValueError("has a malformed host or port") from None
-    authority = _AUTHORITY.match(url)[2]  # type: ignore[index]  # it matches any text
-    if not _HOST_AND_PORT.match(
-        authority.rpartition("@")[2]
-    ):  # the parser takes `[a]:+8_0` and foreign digits
+    authority: str = _AUTHORITY.match(url)[2]  # type: ignore[index]  # it matches any text
+    # The parser takes `[a]:+8_0` too, and digits of all scripts.
+    if not _HOST_AND_PORT.match(authority.rpartition("@")[2]):
         raise ValueError("has a malformed host or port")
     if not parsed.host:
         raise ValueError("has no host")

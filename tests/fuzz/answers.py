@@ -215,7 +215,7 @@ def _read(method: bytes, segments: list[bytes]) -> tuple[Any, ...]:
         if reader.response is not None:
             body += b"".join(reader.chunks)
         held = sum(len(name) + len(value) for name, value in reader._fields) + len(reader._phrase)
-        assert held <= http_reader.MAX_HEAD + len(segment), f"{held} bytes are held"
+        assert held <= http_reader.MAX_HEAD + len(segments[0]), f"{held} bytes are held"
     kept = reader.keep_alive
     if not fault:
         assert not (kept and not reader.complete)
