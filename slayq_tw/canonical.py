@@ -30,6 +30,7 @@ _LAST_PLAIN_IN_JS = 1e-6
 
 # Possessive, with an optional end: linear on any text, also on one whose last string is never closed.
 _STRING = r'"(?:[^"\\]|\\.)*+"?'
+_STRINGS = re.compile(_STRING, re.DOTALL)
 _BRACKETS = re.compile(_STRING + r"|[\[{]|[\]}]", re.DOTALL)
 _CONSTANTS = re.compile(_STRING + r"|-?Infinity|NaN", re.DOTALL)
 _FOREIGN_NUMBERS = re.compile(_STRING + r"|-?Infinity|-?[0-9.]+e-[0-9]+", re.DOTALL)
@@ -137,6 +138,13 @@ def _surrogates_escaped(text: str) -> str:
             lambda found: found[0] if found[0][0] == "\\" else f"\\u{ord(found[0]):04x}", text
         )
     return text
+
+
+def separators_in(text: str) -> int:
+    """How many commas and opening brackets a JSON text has outside its strings: its values are hardly more."""
+    if '"' in text:
+        text = _STRINGS.sub("", text)
+    return text.count(",") + text.count("[") + text.count("{")
 
 
 def _depth(text: str) -> int:

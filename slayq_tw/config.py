@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from slayq_tw import conninfo
-from slayq_tw.configcheck import DocumentCheck, HousekeepingConfig, QueueConfig
+from slayq_tw.configcheck import MEGABYTE, DocumentCheck, HousekeepingConfig, QueueConfig
 from slayq_tw.configfile import read
 from slayq_tw.destinations import DestinationRules
 from slayq_tw.environment import Variables
@@ -22,6 +22,8 @@ DEFAULT_TIMEOUT = 300.0
 DEFAULT_GRACE = 8.0
 """Seconds for deliveries to end at a stop: less than Docker's ten."""
 
+DEFAULT_MAX_PAYLOAD = 16 * MEGABYTE
+
 
 @dataclass(frozen=True, slots=True)
 class Config:
@@ -36,6 +38,7 @@ class Config:
         grant_execute_to: roles that may call the SQL functions.
         timeout: seconds for a delivery, unless its queue has its own.
         grace: seconds for deliveries to end at a stop.
+        max_payload: bytes of an event's payload, at most.
         housekeeping: what is cleaned up.
         destinations: where deliveries may go.
         origin_keys: of the signatures for single origins.
@@ -50,6 +53,7 @@ class Config:
     grant_execute_to: tuple[str, ...] = ()
     timeout: float = DEFAULT_TIMEOUT
     grace: float = DEFAULT_GRACE
+    max_payload: int = DEFAULT_MAX_PAYLOAD
     housekeeping: HousekeepingConfig = field(default_factory=HousekeepingConfig)
     destinations: DestinationRules = field(default_factory=DestinationRules)
     origin_keys: Mapping[Origin, Keys] = field(default_factory=dict)

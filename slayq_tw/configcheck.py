@@ -13,6 +13,9 @@ MAX_TIMEOUT = 24 * 60 * 60
 """Seconds for a delivery, at most."""
 MAX_GRACE = 60 * 60
 """Seconds for a stop, at most."""
+MEGABYTE = 1024 * 1024
+MAX_PAYLOAD_MB = 64
+"""Megabytes of a payload, at most. The daemon does nothing else while it reads one, and must not look dead meanwhile."""
 MAX_CONCURRENCY = 10_000
 """Deliveries of one queue in flight at once, at most: more than one process can bear."""
 MAX_IDENTIFIER = 128
@@ -33,6 +36,7 @@ _FILE_KEYS = (
     "grace",
     "grant_execute_to",
     "housekeeping",
+    "max_payload_mb",
     "allow_private_networks",
     "allowed_origins",
     "origin_secrets",
@@ -104,7 +108,12 @@ class DocumentCheck:
         if "timeout" in document:
             checked["timeout"] = self._timeout(document["timeout"], "timeout")
         if "grace" in document:
-            checked["grace"] = self._seconds(document["grace"], "grace", MAX_GRACE, least="≥ 0")
+            checked["grace"] = self._number(document["grace"], "grace", "seconds", MAX_GRACE, least="≥ 0")
+        if "max_payload_mb" in document:
+            megabytes = self._number(
+                document["max_payload_mb"], "max_payload_mb", "megabytes", MAX_PAYLOAD_MB, least="> 0"
+            )
+            checked["max_payload"] = round(megabytes * MEGABYTE)
         if "grant_execute_to" in document:
             checked["grant_execute_to"] = self._roles(document["grant_execute_to"])
         if "housekeeping" in document:
@@ -212,16 +221,16 @@ class DocumentCheck:
         return default
 
     def _timeout(self, value: Any, place: str) -> float:
-        return self._seconds(value, place, MAX_TIMEOUT, least="> 0")
+        return self._number(value, place, "seconds", MAX_TIMEOUT, least="> 0")
 
-    def _seconds(self, value: Any, place: str, most: int, *, least: str) -> float:
+    def _number(self, value: Any, place: str, unit: str, most: int, *, least: str) -> float:
         if (
             isinstance(value, bool)
             or not isinstance(value, int | float)
             or not 0 <= value <= most
             or (value == 0 and least == "> 0")
         ):
-            self._fault(place, f"must be a number of seconds {least} and ≤ {most:,}, got {_shown(value)}")
+            self._fault(place, f"must be a number of {unit} {least} and ≤ {most:,}, got {_shown(value)}")
             return 0.0
         return float(value)
 

@@ -20,6 +20,7 @@ from slayq_tw.http_failures import NO_CONNECTION, TRANSPORT_ERRORS, described, i
 from slayq_tw.http_response import Response
 from slayq_tw.keyring import Keyring
 from slayq_tw.posting import Post
+from slayq_tw.redaction import excerpt, redacted, secrets_of
 from slayq_tw.retry import Outcome, outcome_for
 from slayq_tw.weburl import check_web_url, display_url
 
@@ -173,22 +174,35 @@ class _Delivery:
         answer = Answer(
             status=response.code,
             reason=response.phrase.decode("ascii", "replace"),
-            excerpt=" ".join(body.decode("utf-8", "replace").split()),
+            excerpt=excerpt(body),
             location=_field(response, b"location"),
             retry_after=_field(response, b"retry-after"),
             url=display_url(self._url),
         )
-        if answer.location is not None and outcome_for(answer.status) is Outcome.REDIRECT:
+        outcome = outcome_for(answer.status)
+        if outcome not in (Outcome.DELIVERED, Outcome.GONE):
+            self._redact(answer)
+        if answer.location is not None and outcome is Outcome.REDIRECT:
             self._redirected(answer, answer.location)
         elif not self.over.called:
             self._deadlines.discard(self, self._timeout)
             self.over.callback(answer)
 
+    def _redact(self, answer: Answer) -> None:
+        """Of an answer that will be quoted: what the receiver may have echoed of our secrets."""
+        secrets = [secret.decode("utf-8", "replace") for secret in self._document.secrets]
+        secrets += secrets_of(self._url)
+        answer.reason = redacted(answer.reason, secrets)
+        answer.excerpt = redacted(answer.excerpt, secrets)
+
     def _redirected(self, answer: Answer, location: str) -> None:
         if self._redirects == MAX_REDIRECTS:
             self._end_with(DeliveryError(f"POST {answer.url}: more than {MAX_REDIRECTS} redirects"))
             return
-        target = urljoin(self._url, location)
+        try:
+            target = urljoin(self._url, location)
+        except ValueError:  # its text may quote the user name and password
+            target = ""
         if fault := check_web_url(target):
             self._end_with(DeliveryError(f"POST {answer.url}: {answer.status} to a URL that {fault}"))
             return

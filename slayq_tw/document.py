@@ -43,6 +43,11 @@ class LateDocument:
         """The header fields that belong to these bytes: their signatures."""
         return self._signer.fields(self.body, self._webhook_id)
 
+    @property
+    def secrets(self) -> Sequence[bytes]:
+        """What signs them: known to the receiver, and to be shown to nobody."""
+        return self._signer.secrets
+
     def may_go_to(self, url: str) -> bool:
         """Whether a redirect to a checked URL may be followed: only if the same secrets sign there.
 

@@ -15,7 +15,7 @@ CRON_KEY = "cron"
 MAX_CLAIM = 16 * 1024 * 1024
 """Bytes of payload after which a claim takes no further jobs; so it has one payload more than that, at most."""
 MAX_PAYLOAD = 16 * 1024 * 1024
-"""Bytes of one payload, at most: larger ones are not read."""
+"""Bytes of one payload, at most, unless the configuration says otherwise: larger ones are not read."""
 
 
 class Job(NamedTuple):
@@ -23,11 +23,12 @@ class Job(NamedTuple):
 
     Attributes:
         identifier: the task identifier, a queue's name or alias.
-        payload: the JSON text, byte for byte; None when it is larger than `MAX_PAYLOAD`.
+        payload: the JSON text, byte for byte; None when it is too large.
         attempts: this attempt's number, 1 at the first.
         lane: id of the serial queue, or None.
         locked_at: when it was claimed: with the worker's id, the claim's identity.
         revision: of the keyed request that was claimed.
+        fault: why there is no payload.
     """
 
     id: int
@@ -41,6 +42,7 @@ class Job(NamedTuple):
     lane: int | None
     locked_at: datetime
     revision: int
+    fault: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +79,11 @@ class JobStore:
     Args:
         database: with the schema in place.
         identifiers: all that this process serves.
+        limit: bytes of a payload, at most.
     """
 
-    def __init__(self, database: Database, identifiers: Iterable[str]) -> None:
+    def __init__(self, database: Database, identifiers: Iterable[str], limit: int = MAX_PAYLOAD) -> None:
+        self._max_payload = limit
         self._database = database
         self._identifiers = tuple(identifiers)
         self._queries = named_queries("jobs.sql")
@@ -127,7 +131,7 @@ class JobStore:
                 "limits": limits,
                 "worker": self.worker,
                 "max_bytes": MAX_CLAIM,
-                "max_payload": MAX_PAYLOAD,
+                "max_payload": self._max_payload,
             },
         )
         group_of = dict(zip(tasks, groups, strict=True))

@@ -78,6 +78,11 @@ class Signer:
         self._previous = previous[0] if previous else None
         self._now = now
 
+    @property
+    def secrets(self) -> Sequence[bytes]:
+        """As given."""
+        return self._secrets
+
     def fields(self, body: bytes, webhook_id: str) -> Fields:
         """The header fields for a body that is sent now.
 

@@ -1,10 +1,12 @@
 """Log observers: one line an event, as text for people or as JSON for programs."""
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import IO, Any
 
 from twisted.logger import (
+    FileLogObserver,
     FilteringLogObserver,
     ILogObserver,
     LogEvent,
@@ -12,12 +14,14 @@ from twisted.logger import (
     LogLevelFilterPredicate,
     eventAsText,
     formatEvent,
-    textFileLogObserver,
+    formatEventAsClassicLogText,
 )
 from zope.interface import implementer
 
 LEVELS = tuple(level.name for level in LogLevel.iterconstants())
 FORMATS = ("text", "json")
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters but for tab and line feed, halves of surrogate pairs, and what turns the direction of writing."""
 
 
 def observer(stream: IO[str], log_format: str, level: str) -> ILogObserver:
@@ -28,8 +32,14 @@ def observer(stream: IO[str], log_format: str, level: str) -> ILogObserver:
         log_format: one of `FORMATS`.
         level: one of `LEVELS`.
     """
-    write = JSONLines(stream) if log_format == "json" else textFileLogObserver(stream)
+    write = JSONLines(stream) if log_format == "json" else FileLogObserver(stream, as_text)
     return FilteringLogObserver(write, [LogLevelFilterPredicate(LogLevel.lookupByName(level))])
+
+
+def as_text(event: LogEvent) -> str | None:
+    """An event as Twisted writes it, without what would make a terminal do or show something else."""
+    text = formatEventAsClassicLogText(event)
+    return text and _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def as_json(event: LogEvent) -> str:
@@ -49,7 +59,11 @@ def as_json(event: LogEvent) -> str:
             record[name] = value
     if "log_failure" in event:
         record["traceback"] = eventAsText(event, includeTimestamp=False, includeSystem=False)
-    return json.dumps(record, ensure_ascii=False)
+    return _UNPRINTABLE.sub(_escaped, json.dumps(record, ensure_ascii=False))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
 
 
 def _is_plain(value: object) -> bool:

@@ -5,9 +5,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from slayq_tw import plainjson
-from slayq_tw.canonical import JSONValue, parse, write
+from slayq_tw.canonical import JSONValue, parse, separators_in, write
 from slayq_tw.errors import PayloadError
 from slayq_tw.weburl import check_web_url
+
+MAX_VALUES = 500_000
+"""Values in a payload, at most. Each takes up to 6 µs to read, and the daemon does nothing else meanwhile: with a few
+times as many it would look dead. A long text is read quickly."""
 
 _MAYBE_DROPPED = re.compile(rb'"(?:__proto__":|constructor":\{)')
 
@@ -35,6 +39,8 @@ def parse_payload(text: str) -> Payload:
     Raises:
         PayloadError: it can never be delivered; the text says why, and quotes no data.
     """
+    if len(text) > MAX_VALUES and separators_in(text) > MAX_VALUES:
+        raise PayloadError(f"payload has more than {MAX_VALUES:,} values")
     payload = _plain_payload(text)
     return payload if payload is not None else _payload(text)
 

@@ -239,7 +239,7 @@ def build(
     database = Database(parameters, reactor, display=conninfo.display(parameters))
     timeouts = {name: queue.timeout or config.timeout for queue in config.queues for name in queue.names}
     timeouts[CRON_IDENTIFIER] = config.timeout
-    store = JobStore(database, timeouts)
+    store = JobStore(database, timeouts, config.max_payload)
 
     async def prepare() -> None:
         await migrate(database, reactor, upgrade_old=upgrade_old)

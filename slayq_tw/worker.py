@@ -1,5 +1,6 @@
 """`JobWorker`: validate a job, deliver it, and decide what becomes of it."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ from slayq_tw.circuit import Circuits, origin_of
 from slayq_tw.configcheck import CRON_IDENTIFIER
 from slayq_tw.delivery import Answer, WebhookSender
 from slayq_tw.errors import DeliveryError, DestinationRefused, NoAnswer, PayloadError
-from slayq_tw.jobs import CRON_KEY, MAX_PAYLOAD, Failure, Job
+from slayq_tw.jobs import CRON_KEY, Failure, Job
 from slayq_tw.payload import parse_payload, request_body
 from slayq_tw.results import Deferral, ResultWriter
 from slayq_tw.retry import Outcome, outcome_for, retry_after
@@ -22,6 +23,9 @@ MAX_ERROR = 1000
 
 _PUT_OFF = object()
 """Result of a delivery that did not begin."""
+
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""What Postgres refuses, and what makes a terminal do or show something else."""
 
 
 def job_key_of(job: Job) -> str:
@@ -41,7 +45,7 @@ def webhook_id_of(job: Job) -> str:
 
 def storable(text: str) -> str:
     """An error as `last_error` can hold it: one bounded line, nothing that Postgres refuses as text."""
-    line = " ".join(text.replace("\0", "\N{REPLACEMENT CHARACTER}").split())
+    line = _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", " ".join(text.split()))
     return line.encode("utf-8", "replace").decode()[:MAX_ERROR]
 
 
@@ -89,7 +93,7 @@ class JobWorker:
 
     def _deliver(self, job: Job) -> Any:
         if job.payload is None:
-            self._fail(job, f"payload is larger than {MAX_PAYLOAD:,} bytes", final=True)
+            self._fail(job, job.fault or "payload is missing", final=True)
             return None
         try:
             payload = parse_payload(job.payload)
@@ -198,7 +202,8 @@ class JobWorker:
         self.log.failure(
             "{event}: job {job_id}", failure, event="worker_bug", job_id=job.id, queue=job.identifier
         )
-        self._fail(job, f"internal error of the SlayQ server: {failure.value!r}")
+        # The error's own text may quote what it happened to; the log has where it happened.
+        self._fail(job, f"internal error of the SlayQ server: {type(failure.value).__name__}; see its log")
 
 
 def _refusal(answer: Answer) -> str:

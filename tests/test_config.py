@@ -97,6 +97,11 @@ class SoundTests(ConfigTestCase):
         for name in ("c.yaml", "c.yml", "c.YAML"):
             self.assertEqual(self.load(yaml, name), config)
 
+    def test_max_payload(self) -> None:
+        """In megabytes, fractions too."""
+        self.assertEqual(self.load(MINIMAL).max_payload, 16_777_216)
+        self.assertEqual(self.load(MINIMAL | {"max_payload_mb": 0.5}).max_payload, 524_288)
+
     def test_destinations(self) -> None:
         """Where deliveries may go: anywhere by default; private networks shut; a list of origins in normal form."""
         self.assertEqual(self.load(MINIMAL).destinations, DestinationRules(True, None))
@@ -234,6 +239,10 @@ class DocumentFaultTests(ConfigTestCase):
             ):
                 (fault,) = self.faults(document)
                 self.assertIn(f" {place}: must be a number of seconds > 0 and ≤ 86,400", fault)
+        values = [True, "1", 0, -1, 64.1, None, [], 1e400]
+        for value in values:
+            (fault,) = self.faults(MINIMAL | {"max_payload_mb": value})
+            self.assertIn(" max_payload_mb: must be a number of megabytes > 0 and ≤ 64", fault)
         self.assertIn("≤ 10,000, got 20000", self.faults({"queues": {"a": {"concurrency": 20_000}}})[0])
 
     def test_identifiers(self) -> None:

@@ -21,6 +21,7 @@ SAMPLE = json.loads((ROOT / "slay-config.json").read_text("utf-8")) | {
     "grace": 8,
     "grant_execute_to": ["app"],
     "housekeeping": {"delete_failed_after": 30, "collect_queues": True, "collect_tasks": False},
+    "max_payload_mb": 16,
     "allow_private_networks": True,
     "allowed_origins": ["https://app.example.com"],
     "origin_secrets": {"https://app.example": "SLAY_Q_SECRET_APP"},
@@ -33,6 +34,7 @@ FILE_KEYS = [
     "grace",
     "grant_execute_to",
     "housekeeping",
+    "max_payload_mb",
     "allow_private_networks",
     "allowed_origins",
     "origin_secrets",
@@ -59,7 +61,7 @@ OTHER_KEYS = [
 KEYS = st.sampled_from(FILE_KEYS + OTHER_KEYS)
 SCALARS = (
     st.sampled_from(
-        [None, True, False, 0, 1, -1, 1.0, 1.5, 3600, 3600.5, 3601, 86400, 86401, 10000, 10001, 1e300]
+        [None, True, False, 0, 1, -1, 1.0, 1.5, 64, 65, 3600, 3600.5, 3601, 86400, 86401, 10000, 10001, 1e300]
     )
     | st.sampled_from(["", "1", "a", "cronQueue", "a\0b", "x" * 63, "x" * 64, "x" * 128, "x" * 129])
     | st.sampled_from(["SLAY_Q_SECRET_B", "SLAY_Q_SECRET_B_FILE", "SLAY_Q_SECRET_PREVIOUS", "SLAY_Q_SECRET"])

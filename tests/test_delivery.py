@@ -1,5 +1,6 @@
 """`slayq_tw.delivery`, against receivers in memory."""
 
+import json
 from collections.abc import Callable
 
 from treq.client import HTTPClient
@@ -132,6 +133,42 @@ class WebhookSenderTests(SynchronousTestCase):
         self.assertEqual((first[0], second[0]), ("/hook", "/moved"))
         self.assertEqual(first[1:], second[1:])
         self.assertEqual(self.bodies, 1)
+
+    def test_echoes(self) -> None:
+        """What a failing receiver echoes of the request's secrets is not quoted: signature, password, query, key."""
+
+        def answer(request: Request) -> object:
+            seen = (
+                request.getHeader(b"x-slayq-signature"),
+                request.getHeader(b"authorization"),
+                request.uri,
+                b"p%40ss and p@ss",
+                json.dumps({"SLAY_Q_WORKER_SECRET": SECRET.decode()}).encode(),
+            )
+            request.setResponseCode(500, b"No " + SECRET)
+            return b"Error: " + b" / ".join(seen)
+
+        answered = self.successResultOf(
+            self.send(answer, "http://me:p%40ss@app.test/hook?token=tell-tale&x=1")
+        )
+        self.assertEqual(answered.reason, "No …")
+        self.assertEqual(
+            answered.excerpt,
+            'Error: … / Basic … / /hook?token=…&x=1 / … and … / {"SLAY_Q_WORKER_SECRET": "…"}'[:EXCERPT],
+        )
+
+    def test_malformed_redirect(self) -> None:
+        """A `Location` that cannot be read is not quoted."""
+        for location in (
+            "http://u:tell-tale@[::1/",
+            "http://u:tell-tale@ex\u2100mple.test/",
+            "http://[tell-tale]/",
+        ):
+            failure = self.failureResultOf(
+                self.send(answering(307, location=location.encode().decode("latin-1"))), DeliveryError
+            )
+            self.assertIn("307 to a URL that", str(failure.value))
+            self.assertNotIn("tell-tale", str(failure.value))
 
     def test_redirect_loop(self) -> None:
         """A fourth redirect is a failure."""

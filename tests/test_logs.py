@@ -44,6 +44,23 @@ class LogTests(SynchronousTestCase):
         lines = self.written("text")
         self.assertRegex(lines[0], r"^\S+ \[slayq_tw.test#warn\] job_failed: job 7$")
 
+    def test_unprintable(self) -> None:
+        """Nothing that a value holds makes a terminal do something, breaks a line of JSON, or cannot be written."""
+        hostile = "\x1b[2J\x9b2J\x00\x7f\u202e\u2028\ud800"
+        for log_format in ("text", "json"):
+            stream = io.StringIO()
+            log = Logger("test", observer=LogPublisher(observer(stream, log_format, "info")))
+            log.warn("{event}: {text}", event="hostile", text=f"a{hostile}\nb")
+            written = stream.getvalue()
+            for character in hostile.replace("[2J", "").replace("2J", ""):
+                self.assertNotIn(character, written)
+            if log_format == "json":
+                (line,) = written.splitlines()
+                self.assertEqual(json.loads(line)["text"], f"a{hostile}\nb")
+            else:
+                _, second = written.splitlines()
+                self.assertEqual(second, "\tb")  # nobody can write the beginning of a line
+
     def test_level(self) -> None:
         """Events below the level are left out."""
         self.assertEqual(len(self.written("json", "debug")), 3)

@@ -117,6 +117,16 @@ class ParsePayloadTests(SynchronousTestCase):
         payload = parse_payload(text_of(data=data))
         self.assertEqual(json.loads(payload.data or b""), data)
 
+    def test_values(self) -> None:
+        """As many values as can be read in a moment; what looks like values within a text does not count."""
+        base = '{"url":"http://app.test/","retry":0,"event":"e","data":'
+        for filling, repeated in (("1,", 500_001), ("[],", 250_001), ("{},", 250_001), ('"",', 500_001)):
+            error = self.assertRaises(PayloadError, parse_payload, f"{base}[{filling * repeated}1]}}")
+            self.assertEqual(str(error), "payload has more than 500,000 values")
+        self.assertRaises(PayloadError, parse_payload, '["' + '\\"' * 500_001 + "[" * 500_001)
+        text = "[,{" * 500_000
+        self.assertEqual(parse_payload(f'{base}"{text}"}}').data, f'"{text}"'.encode())
+
     def test_depth(self) -> None:
         """The whole payload may be 1,000 levels deep, and no more."""
         head = text_of()[:-1] + ',"data":'

@@ -164,6 +164,20 @@ class JobWorkerTests(SynchronousTestCase):
         failure = self.failure_of(a_job(5), an_answer(302, reason="Found", location="/login"))
         self.assertEqual(failure.error, "POST http://app.test/hook: 302 Found to /login")
 
+    def test_moved_with_credentials(self) -> None:
+        """A `Location` is shown without user name, password and query, and bounded."""
+        for location, shown in {
+            "http://u:tell-tale@other.test/x?token=tell-tale#tell-tale": "http://other.test/x",
+            "/login?token=tell-tale": "/login",
+            "//u:tell-tale@other.test": "//other.test",
+            "tell-tale@other.test": "other.test",
+        }.items():
+            failure = self.failure_of(a_job(5), an_answer(301, location=location))
+            self.assertEqual(failure.error, f"POST http://app.test/hook: 301 to {shown}")
+            self.results.ends.clear()
+        failure = self.failure_of(a_job(5), an_answer(301, location="/" + "x" * 5000))
+        self.assertLess(len(failure.error), 300)
+
     def test_retry_after(self) -> None:
         """Only 429 and 503 can ask for more time."""
         for status, delay in ((429, 120.0), (503, 120.0), (500, 0.0)):
@@ -199,9 +213,12 @@ class JobWorkerTests(SynchronousTestCase):
         self.assertEqual(self.sent, [])
 
     def test_too_large(self) -> None:
-        """So does one that is too large to be read."""
-        failure = self.failure_of(a_job(5, payload=None), an_answer(200))
-        self.assertEqual((failure.error, failure.final), ("payload is larger than 16,777,216 bytes", True))
+        """A payload that was not read fails for good, with its size."""
+        failure = self.failure_of(
+            a_job(5, payload=None, fault="payload has 9 bytes, more than …"), an_answer(200)
+        )
+        self.assertEqual((failure.error, failure.final), ("payload has 9 bytes, more than …", True))
+        self.assertEqual(self.sent, [])
 
     def test_location_with_credentials(self) -> None:
         """Where a redirect leads is shown without its secrets."""
@@ -222,8 +239,9 @@ class JobWorkerTests(SynchronousTestCase):
 
     def test_our_own_fault(self) -> None:
         """An unexpected error fails the attempt, with a traceback in the log."""
-        failure = self.failure_of(a_job(5), ZeroDivisionError("oops"))
+        failure = self.failure_of(a_job(5), ZeroDivisionError("tell-tale"))
         self.assertIn("ZeroDivisionError", failure.error)
+        self.assertNotIn("tell-tale", failure.error)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_cron_tick(self) -> None:
@@ -304,4 +322,7 @@ class StorableTests(SynchronousTestCase):
     def test_storable(self) -> None:
         """NUL and half surrogates are replaced, lines joined, and the length is bounded (item 57)."""
         self.assertEqual(storable("a\0b\nc\ud800"), "a\ufffdb c?")
+        self.assertEqual(
+            storable("\x1b[31m\x9b1m\x7f \u202eb\u2028c\u2066"), "\ufffd[31m\ufffd1m\ufffd \ufffdb c\ufffd"
+        )
         self.assertEqual(len(storable("x" * 5000)), MAX_ERROR)

@@ -1,6 +1,7 @@
 """`slayq_tw.jobs` on a real Postgres: who may claim, finish, fail and give back."""
 
 from datetime import datetime
+from secrets import token_hex
 from typing import Any
 
 import psycopg2
@@ -125,6 +126,22 @@ class ClaimTests(JobStoreTestCase):
         high = self.add("post", priority=-1)
         self.assertEqual(await self.claimed_ids((("mail", "post"), 3)), [[high, early, late]])
         self.assertEqual(await self.claimed_ids((("mail", "post"), 3)), [[low]])
+
+    async def test_too_large(self) -> None:
+        """A payload beyond the limit is not read; the job says how large it is, and how large it may be."""
+        self.store = JobStore(self.database, ("mail", "post", "general"), 3000)
+        await self.store.register()
+        self.sql("INSERT INTO slayq._private_daemons (worker) VALUES (%s)", self.store.worker)
+        small = self.add(payload=f'"{token_hex(1499)}"')
+        large = self.add(payload=f'"{token_hex(1500)}"')
+        jobs = (await self.store.claim([(("mail",), 5)]))[0]
+        self.assertEqual(
+            [(job.id, job.payload is None, job.fault) for job in jobs],
+            [
+                (small, False, None),
+                (large, True, "payload has 3002 bytes, more than the 3000 that max_payload_mb allows"),
+            ],
+        )
 
     async def test_groups(self) -> None:
         """Each queue gets its own jobs, up to its own limit, in one statement."""

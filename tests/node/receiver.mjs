@@ -12,7 +12,8 @@
 //   /slow/250        200 after so many milliseconds
 //   /moved/3000      307 to /ok at that port
 //   /hang            nothing, ever
-//   /redirect?URL    307 to that URL
+//   /redirect?URL    307 to that URL; /redirect/301?URL with that status
+//   /echo            500, with everything that a framework shows while one develops: request and environment
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { createServer } from "node:http";
 
@@ -58,7 +59,15 @@ const server = createServer((request, response) => {
       if (!response.writableEnded) concurrent -= 1;
     });
     if (action === "hang") return;
-    if (action === "redirect") return answer(307, request.url.slice(request.url.indexOf("?") + 1));
+    if (action === "redirect") return answer(Number(argument ?? 307), request.url.slice(request.url.indexOf("?") + 1));
+    if (action === "echo") {
+      concurrent -= 1;
+      const { "x-slayq-signature": signature, "x-slayq-signature-previous": previous, authorization } = request.headers;
+      response.writeHead(500);
+      const { SLAY_Q_WORKER_SECRET } = process.env;
+      const shown = { part: { signature, previous, authorization, url: request.url }, env: { SLAY_Q_WORKER_SECRET } };
+      return void response.end(JSON.stringify(argument ? shown[argument] : shown));
+    }
     if (action === "slow") return void setTimeout(answer, Number(argument), 200);
     if (action === "moved") return answer(307, `http://127.0.0.1:${argument}/ok`);
     if (action === "status") return answer(Number(argument));
