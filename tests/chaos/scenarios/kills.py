@@ -25,14 +25,23 @@ async def restarted(rig: Rig) -> None:
     await rig.settle()
 
 
-async def beside_another(rig: Rig) -> None:
-    """Two daemons, of which one is killed and stays away."""
+async def beside_another(rig: Rig, *, elsewhere: bool = False) -> None:
+    """Two daemons, of which one is killed and stays away.
+
+    Args:
+        rig: the scenario's.
+        elsewhere: whether the other one takes it for a process of another machine, which it can only watch.
+    """
     first = await rig.daemon()
     await rig.daemon()
     load = rig.load(2 * RATE)
     await rig.sleep(2.0)
     mine = f"SELECT worker FROM slayq._private_daemons WHERE process LIKE '{first.pid} %'"
     worker = rig.sql.value(mine)
+    if elsewhere:
+        rig.sql.rows(
+            "UPDATE slayq._private_daemons SET place = 'another machine' WHERE worker = %s", [worker]
+        )
     killed = await rig.kill(first)
     held = {
         row[0]
@@ -45,6 +54,11 @@ async def beside_another(rig: Rig) -> None:
     rig.recovered(await rig.all_delivered_after(held, killed) - killed)
     load.stop()
     await rig.settle()
+
+
+async def on_another_machine(rig: Rig) -> None:
+    """The same, seen from afar."""
+    await beside_another(rig, elsewhere=True)
 
 
 async def beside_a_lock(rig: Rig) -> None:
@@ -82,6 +96,13 @@ ALL = (
         "kill-beside",
         "kill -9 of one of two daemons, which stays away",
         beside_another,
+        "from the kill until everything that it held is delivered by the other",
+        bound=15.0,
+    ),
+    Scenario(
+        "kill-elsewhere",
+        "The same of a daemon on another machine, of which nothing is known but that its heartbeat stands still",
+        on_another_machine,
         "from the kill until everything that it held is delivered by the other",
         bound=15.0,
         quick=True,
