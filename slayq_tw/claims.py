@@ -126,8 +126,10 @@ class Claimer:
         due = [at for at in self._sweeps if at <= now]
         if not due:
             return
-        strays = await self._store.release_strays()
+        strays, left = await self._store.release_strays()
         self._sweeps = [at for at in self._sweeps if at not in due]
+        if left:
+            self._sweeps.append(now + SECOND_SWEEP)
         if strays:
             self.log.warn(
                 "{event}: {count} jobs were claimed but their answer was lost; handed back",

@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from slayq_tw import whereabouts
-from slayq_tw.database import Database
+from slayq_tw.database import Cursor, Database
 from slayq_tw.errors import DatabaseError
 from slayq_tw.liveness import Beat, Liveness
 from slayq_tw.loop import SupervisedLoop
@@ -56,6 +56,7 @@ class Heartbeat(Service):
         self._holds_jobs = holds_jobs
         self._recovered = recovered
         self._queries = named_queries("daemons.sql")
+        self._return_jobs = named_queries("jobs.sql")["return_jobs"]
         self._liveness = Liveness()
         self._entered = False
         self._recoveries: dict[str, Deferred[None]] = {}  # by the dead worker
@@ -137,16 +138,31 @@ class Heartbeat(Service):
         return self._liveness.look(others, rows[0][4], self._clock.seconds())
 
     async def _recover(self, beat: Beat, reason: str) -> None:
-        rows = await self._database.query(
-            self._queries["recover"], {"worker": beat.worker, "beat": beat.number}, timeout=RECOVERY_TIMEOUT
+        rows = await self._database.transaction(
+            lambda cursor: self._returned(cursor, beat), timeout=RECOVERY_TIMEOUT
         )
-        for worker, jobs in rows:
-            self.log.warn(
-                "{event}: {worker} is dead ({reason}); {count} jobs that it held are due again",
-                event="daemon_recovered",
-                worker=worker,
-                reason=reason,
-                count=len(jobs),
-                job_ids=jobs[:SHOWN_IDS],
-            )
-            self._recovered()
+        jobs = [number for number, returned in rows or () if returned]
+        if rows is None or (rows and not jobs):
+            return  # somebody else does it; or what is left is locked by some transaction, and will be tried again
+        self.log.warn(
+            "{event}: {worker} is dead ({reason}); {count} jobs that it held are due again",
+            event="daemon_recovered",
+            worker=beat.worker,
+            reason=reason,
+            count=len(jobs),
+            job_ids=jobs[:SHOWN_IDS],
+        )
+        self._recovered()
+
+    async def _returned(self, cursor: Cursor, beat: Beat) -> list[tuple[int, bool]] | None:
+        """Its jobs, and of each whether it was returned; None when it is not for us to do."""
+        await cursor.execute(self._queries["recover"], {"worker": beat.worker, "beat": beat.number})
+        if not cursor.fetchall():
+            return None
+        await cursor.execute(self._return_jobs, {"worker": beat.worker, "held": [], "lanes": []})
+        rows: list[Any] = cursor.fetchall()
+        if all(returned for _, returned in rows):
+            await cursor.execute(self._queries["leave"], {"worker": beat.worker})
+        else:
+            self._liveness.forget(beat.worker)
+        return rows

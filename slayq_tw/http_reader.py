@@ -121,7 +121,7 @@ class ResponseReader:
         self.complete = self._bodiless  # llhttp would wait for the body that answers HEAD without sending it
 
     def on_body(self, data: bytes) -> None:
-        if not self.complete:
+        if self.response is not None and not self.complete:  # some 1xx get one
             self._unstructured = 0
             self.chunks.append(data)
 

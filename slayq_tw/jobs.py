@@ -99,9 +99,8 @@ class JobStore:
 
     async def register(self) -> None:
         """Make the served identifiers known and learn their ids. Doing it again finds rows that were recreated."""
-        rows = await self._database.query(
-            self._queries["register_tasks"], {"identifiers": list(self._identifiers)}
-        )
+        names = {"identifiers": list(self._identifiers)}
+        rows = await self._database.query(self._queries["register_tasks"], names)
         self._tasks = dict(rows)
         self._names = {number: name for name, number in rows}
 
@@ -149,10 +148,7 @@ class JobStore:
         jobs = sorted(jobs, key=_by_id)
         rows = await self._database.query(
             self._queries["complete_jobs"],
-            {
-                **self._claims(jobs),
-                "revisions": _array([job.revision for job in jobs]),
-            },
+            {**self._claims(jobs), "revisions": _array([job.revision for job in jobs])},
         )
         self._let_go(jobs)
         return {row[0] for row in rows}
@@ -222,20 +218,24 @@ class JobStore:
         )
         return [row[0] for row in rows]
 
-    async def release_strays(self) -> list[int]:
-        """Hand back what carries this worker's id and is not held: claims whose answer was lost. Their ids.
+    async def release_strays(self) -> tuple[list[int], int]:
+        """Hand back what carries this worker's id and is not held: claims whose answer was lost.
 
         No claim may be under way meanwhile.
+
+        Returns:
+            Their ids, and how many are left because somebody's transaction has their rows locked.
         """
         rows = await self._database.query(
-            self._queries["release_strays"],
+            self._queries["return_jobs"],
             {
                 "worker": self.worker,
                 "held": list(self._held),
                 "lanes": [job.lane for job in self._held.values() if job.lane is not None],
             },
         )
-        return [row[0] for row in rows]
+        strays = [number for number, returned in rows if returned]
+        return strays, len(rows) - len(strays)
 
     async def unserved(self) -> list[str]:
         """Identifiers with due jobs that this process does not serve."""

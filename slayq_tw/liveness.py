@@ -63,6 +63,10 @@ class Liveness:
         self._seen = seen
         return dead
 
+    def forget(self, worker: str) -> None:
+        """Watch a daemon anew: not all that it left could be returned."""
+        self._seen.pop(worker, None)
+
     def interrupted(self) -> None:
         """The database could not be asked."""
         self._looked_at = None

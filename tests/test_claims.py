@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from slayq_tw.claims import BACKLOG_GLANCE, REFRESH_INTERVAL, SECOND_SWEEP, Claimer
+from slayq_tw.claims import BACKLOG_GLANCE, LARGE, REFRESH_INTERVAL, SECOND_SWEEP, Claimer
 from slayq_tw.errors import DatabaseError, DatabaseUnavailable
 from slayq_tw.jobs import Job
 from tests.fakes import RecordingStore, a_job
@@ -89,6 +89,13 @@ class ClaimerTests(SynchronousTestCase):
         self.clock.advance(0)
         self.assertEqual(self.store.asked(), [("claim", [(["mail"], 4), (["general", "misc"], 3)])])
 
+    def test_cut_short_by_size(self) -> None:
+        """A claim with large payloads may have been cut short, so its queues are told that there may be more."""
+        self.hunger(self.mail, 4)
+        self.clock.advance(0)
+        self.store.answer([[a_job(1, payload="x" * (LARGE + 1))]])
+        self.assertEqual(self.mail.got, [([1], 1)])
+
     def test_asking_during_a_statement(self) -> None:
         """Who becomes hungry while a statement is in flight is served by the next one, which follows at once."""
         self.hunger(self.mail, 4)
@@ -122,6 +129,17 @@ class ClaimerTests(SynchronousTestCase):
         self.assertEqual(self.names_of_next_claim(), ["release_strays", "claim"])
         self.assertEqual(self.names_of_next_claim(), ["claim"])
 
+    def test_locked_strays(self) -> None:
+        """Those that somebody's transaction has locked are looked for until they are handed back; claims go on."""
+        self.lose_an_answer()
+        self.clock.advance(SECOND_SWEEP)
+        self.assertEqual(self.names_of_next_claim(left=1), ["release_strays", "claim"])
+        self.assertTrue(self.claimer.lost_an_answer)
+        self.assertEqual(self.names_of_next_claim(), ["claim"])
+        self.clock.advance(SECOND_SWEEP)
+        self.assertEqual(self.names_of_next_claim(strays=[7])[-2:], ["release_strays", "claim"])
+        self.assertFalse(self.claimer.lost_an_answer)
+
     def test_sweep_that_fails(self) -> None:
         """Strays that could not be handed back are looked for again."""
         self.lose_an_answer()
@@ -150,12 +168,12 @@ class ClaimerTests(SynchronousTestCase):
         self.clock.advance(0)
         self.store.answer(DatabaseUnavailable("gone"))
 
-    def names_of_next_claim(self, strays: list[int] | None = None) -> list[str]:
+    def names_of_next_claim(self, strays: Sequence[int] = (), left: int = 0) -> list[str]:
         """Claim, answering whatever is asked; what was asked."""
         before = len(self.store.calls)
         self.hunger(self.mail, 4)
         self.clock.advance(0)
         while (name := self.store.calls[-1][0]) != "claim":
-            self.store.answer(strays or [] if name == "release_strays" else None)
+            self.store.answer((list(strays), left) if name == "release_strays" else None)
         self.store.answer([[]])
         return [name for name, _ in self.store.asked()[before:]]

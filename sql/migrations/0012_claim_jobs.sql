@@ -103,12 +103,12 @@ BEGIN
      ORDER BY lanes.lane, lanes.priority, head.run_at
   ), ranked AS MATERIALIZED (
     SELECT id, lane
-      FROM (SELECT id, lane, pg_catalog.sum(bytes) OVER (ORDER BY place, id) - bytes AS bytes_before
-              FROM (SELECT id, lane, lim, bytes,
+      FROM (SELECT id, lane, pg_catalog.sum(read) OVER (ORDER BY place, id) - read AS read_before
+              FROM (SELECT id, lane, lim, CASE WHEN bytes <= max_payload THEN bytes ELSE 0 END AS read,
                            pg_catalog.row_number() OVER (PARTITION BY grp ORDER BY priority, run_at, id) AS place
                       FROM (SELECT * FROM free UNION ALL SELECT * FROM heads) AS candidate) AS placed
              WHERE place <= lim) AS within_limits
-     WHERE bytes_before < max_bytes
+     WHERE read_before < max_bytes
   ), locked_lanes AS MATERIALIZED (
     SELECT queue.id
       FROM graphile_worker._private_job_queues AS queue

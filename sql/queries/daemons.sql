@@ -11,12 +11,9 @@ WITH ours AS (
 SELECT worker, beat, place, process, pg_catalog.pg_postmaster_start_time() FROM slayq._private_daemons;
 
 -- name: recover
--- Return everything of a daemon whose beat stands still, unless somebody else does it, or it beats after all. Nobody who
--- waits for its row finds it again. Returns whether it was us, and the jobs.
-WITH dead AS MATERIALIZED (
-  DELETE FROM slayq._private_daemons WHERE worker = %(worker)s AND beat = %(beat)s RETURNING worker
-)
-SELECT dead.worker, ARRAY(SELECT slayq._private_return_jobs(dead.worker, '{}', '{}')) FROM dead;
+-- Begin to return what a daemon left whose beat stands still, unless somebody else does, or it beats after all. The row
+-- goes when nothing is left.
+SELECT worker FROM slayq._private_daemons WHERE worker = %(worker)s AND beat = %(beat)s FOR UPDATE SKIP LOCKED;
 
 -- name: leave
 DELETE FROM slayq._private_daemons WHERE worker = %(worker)s;

@@ -132,10 +132,36 @@ UPDATE graphile_worker._private_jobs AS job
  WHERE job.id = ANY (ARRAY(SELECT id FROM found)) AND job.id = found.id
 RETURNING job.id;
 
--- name: release_strays
--- Hand back jobs that carry this worker's id but that it does not hold: their claim was committed and its answer lost.
--- Lanes are freed when no held job is in them.
-SELECT slayq._private_return_jobs(%(worker)s, %(held)s::bigint[], %(lanes)s::integer[]);
+-- name: return_jobs
+-- Return what a worker has locked, but for the jobs `held` and the lanes `lanes`. An attempt that did not come to its end
+-- does not count; a superseded job is only unlocked. A job whose row some transaction has locked is left, with its lane:
+-- nobody waits for that, which may take long. Returns the jobs, and of each whether it was returned.
+WITH its AS MATERIALIZED (
+  SELECT job.id, job.job_queue_id
+    FROM graphile_worker._private_jobs AS job
+   WHERE job.locked_by = %(worker)s AND NOT (job.id = ANY (%(held)s::bigint[]))
+), free AS MATERIALIZED (
+  SELECT job.id
+    FROM graphile_worker._private_jobs AS job
+   WHERE job.id = ANY (ARRAY(SELECT id FROM its)) AND job.locked_by = %(worker)s
+   ORDER BY job.id
+     FOR UPDATE SKIP LOCKED
+), freed AS (
+  UPDATE graphile_worker._private_job_queues AS queue
+     SET locked_by = NULL, locked_at = NULL
+   WHERE queue.locked_by = %(worker)s AND NOT (queue.id = ANY (%(lanes)s::integer[]))
+     AND NOT EXISTS (SELECT FROM its WHERE its.job_queue_id = queue.id AND its.id NOT IN (SELECT id FROM free))
+), returned AS (
+  UPDATE graphile_worker._private_jobs AS job
+     SET attempts = CASE WHEN slayq._private_is_superseded(job) THEN job.attempts
+                         ELSE greatest(0, job.attempts - 1) END,
+         locked_by = NULL,
+         locked_at = NULL
+    FROM free
+   WHERE job.id = free.id
+  RETURNING job.id
+)
+SELECT its.id, returned.id IS NOT NULL FROM its LEFT JOIN returned USING (id);
 
 -- name: unserved_identifiers
 -- Identifiers outside `tasks` for which a job is due.

@@ -41,8 +41,8 @@ class StormTests(EndToEndCase):
         before, statements = cpu_of(daemon), self.statements()
         self.send_many(f"{self.receiver.url}/ok", 1, "now() + interval '5 s'")
         await self.receiver.wait_for(51)
-        self.assertLess(cpu_of(daemon) - before, 1.0)
-        self.assertLess(self.statements() - statements, 5 * 40)
+        self.assertLess(cpu_of(daemon) - before, 0.5)
+        self.assertLess(self.statements() - statements, 5 * 20)
 
         charged = self.charged()
         self.assertLessEqual(charged, FAILURES + CONCURRENCY + 5)

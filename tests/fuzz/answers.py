@@ -212,7 +212,8 @@ def _read(method: bytes, segments: list[bytes]) -> tuple[Any, ...]:
             fault = str(error)
             assert fault.isprintable(), fault
             break
-        body += b"".join(reader.chunks)
+        if reader.response is not None:
+            body += b"".join(reader.chunks)
         held = sum(len(name) + len(value) for name, value in reader._fields) + len(reader._phrase)
         assert held <= http_reader.MAX_HEAD + len(segment), f"{held} bytes are held"
     kept = reader.keep_alive

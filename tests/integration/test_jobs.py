@@ -78,6 +78,20 @@ class JobStoreTestCase(TestCase):
 class ClaimTests(JobStoreTestCase):
     """What is claimed, and how."""
 
+    async def test_large_payloads(self) -> None:
+        """A claim ends at 16 MiB of payloads, and one that is larger by itself is not read."""
+        nine = "SELECT graphile_worker.add_job('mail', json_build_object('x', repeat('x', 9 * 1024 * 1024)))"
+        for _ in range(3):
+            self.sql(nine)
+        self.sql(
+            "SELECT graphile_worker.add_job('post', json_build_object('x', repeat('x', 17 * 1024 * 1024)))"
+        )
+        ((first, second), (large,)) = await self.store.claim([(("mail",), 10), (("post",), 10)])
+        self.assertEqual([len(job.payload or "") // 2**20 for job in (first, second)], [9, 9])
+        self.assertIsNone(large.payload)
+        ((third,), ()) = await self.store.claim([(("mail",), 10), (("post",), 10)])
+        self.assertEqual(len(third.payload or "") // 2**20, 9)
+
     async def test_claim(self) -> None:
         """A claimed job is locked by the pool's id, counts its attempt, and keeps its updated_at (items 40, 15)."""
         number = self.add(payload='{"b" : 1,  "a":2}', job_key="k", priority=3, max_attempts=7)
@@ -503,7 +517,7 @@ class ReleaseTests(JobStoreTestCase):
         foreign = self.add()
         other = await self.a_store()
         await other.claim([(("mail",), 1)])
-        self.assertEqual(await self.store.release_strays(), [lost])
+        self.assertEqual(await self.store.release_strays(), ([lost], 0))
         self.assertEqual(self.row(lost, "attempts, locked_by, is_available"), (0, None, True))
         self.assertEqual(self.row(held, "attempts, locked_by"), (1, self.store.worker))
         self.assertEqual(self.row(foreign, "attempts, locked_by"), (1, other.worker))
@@ -541,6 +555,21 @@ class LockedTests(JobStoreTestCase):
             self.assertEqual(error.sqlstate, LOCK_NOT_AVAILABLE)
         other.rollback()
         self.assertEqual(await self.store.complete([job]), {job.id})
+
+    async def test_strays(self) -> None:
+        """What can be handed back is; the lane of what cannot stays taken."""
+        numbers = [self.add(), self.add(queue_name="lane")]
+        await self.store.claim([(("mail",), 2)])
+        self.store._held.clear()
+        other = psycopg2.connect(self.admin.dsn)
+        self.addCleanup(other.close)
+        with other.cursor() as cursor:
+            cursor.execute("SELECT FROM graphile_worker._private_jobs WHERE id = %s FOR UPDATE", [numbers[1]])
+        self.assertEqual(await self.store.release_strays(), ([numbers[0]], 1))
+        self.assertEqual(self.lane_holder("lane"), self.store.worker)
+        other.rollback()
+        self.assertEqual(await self.store.release_strays(), ([numbers[1]], 0))
+        self.assertIsNone(self.lane_holder("lane"))
 
 
 class CronTests(JobStoreTestCase):

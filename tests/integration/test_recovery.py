@@ -122,6 +122,23 @@ class RecoveryTests(RecoveryTestCase):
             await gatherResults([Deferred.fromCoroutine(self.turn(one)) for one in (first, second)])
         self.assertEqual(self.recoveries, 1)
 
+    async def test_locked_by_a_transaction(self) -> None:
+        """A dead daemon's job whose row some transaction has locked is returned when that ends; the others at once."""
+        locked, free = self.add(), self.add()
+        await self.store.claim([(("mail",), 10)])
+        other = await self.a_death()
+        application = psycopg2.connect(self.admin.dsn)
+        self.addCleanup(application.close)
+        with application.cursor() as cursor:
+            cursor.execute("SELECT FROM graphile_worker._private_jobs WHERE id = %s FOR UPDATE", [locked])
+        await self.watch(other, DEAD_AFTER)
+        self.assertEqual(self.row(free, "attempts, locked_by"), (0, None))
+        self.assertEqual(self.row(locked, "locked_by"), (self.store.worker,))
+        application.rollback()
+        await self.watch(other, DEAD_AFTER + INTERVAL)
+        self.assertEqual(self.row(locked, "attempts, locked_by"), (0, None))
+        self.assertEqual((self.recoveries, self.daemons()), (2, [other._worker]))
+
     async def test_beats_after_all(self) -> None:
         """A beat in the last moment keeps the jobs."""
         number = self.add()

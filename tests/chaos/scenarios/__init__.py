@@ -1,6 +1,16 @@
 """The scenarios, by name."""
 
-from tests.chaos.scenarios import clock, database, kills, limits, network, receivers, stops, transactions
+from tests.chaos.scenarios import (
+    clock,
+    database,
+    kills,
+    limits,
+    network,
+    patience,
+    receivers,
+    stops,
+    transactions,
+)
 from tests.chaos.scenarios.scenario import Scenario
 
 SCENARIOS: dict[str, Scenario] = {
@@ -13,6 +23,7 @@ SCENARIOS: dict[str, Scenario] = {
         *stops.ALL,
         *clock.ALL,
         *receivers.ALL,
+        *patience.ALL,
         *transactions.ALL,
     )
 }

@@ -1,7 +1,9 @@
 """The daemon's process is killed."""
 
+import psycopg2
+
 from tests.chaos.postgres import now
-from tests.chaos.rig import Rig
+from tests.chaos.rig import CONCURRENCY, Rig
 from tests.chaos.scenarios.scenario import Scenario
 
 RATE = 40.0
@@ -45,6 +47,28 @@ async def beside_another(rig: Rig) -> None:
     await rig.settle()
 
 
+async def beside_a_lock(rig: Rig) -> None:
+    """The daemon is killed and started again while a transaction of an application holds one of its jobs."""
+    daemon = await rig.daemon()
+    plain = {"key": None, "lane": None, "max_attempts": None}
+    events = rig.send(CONCURRENCY, "/slow/1000", **plain)
+    await rig.until(lambda: len(rig.arrivals()) == len(events), "deliveries under way")
+    connection = psycopg2.connect(rig.server.url(rig.database))
+    rig.addCleanup(connection.close)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT FROM graphile_worker._private_jobs WHERE (payload -> 'data' ->> 'n')::integer = %s FOR UPDATE",
+            [events[0]],
+        )
+    killed = await rig.kill(daemon)
+    await rig.daemon()
+    rig.recovered(await rig.all_delivered_after(set(events[1:]), killed) - killed)
+    connection.rollback()
+    free = now()
+    rig.recovered(await rig.all_delivered_after({events[0]}, killed) - free)
+    await rig.settle()
+
+
 ALL = (
     Scenario(
         "kill-restarted",
@@ -61,5 +85,12 @@ ALL = (
         "from the kill until everything that it held is delivered by the other",
         bound=15.0,
         quick=True,
+    ),
+    Scenario(
+        "kill-locked",
+        "kill -9 while a transaction of an application has one of the daemon's jobs locked, and a start",
+        beside_a_lock,
+        "from the kill until the others are delivered; from the end of the transaction until that one is",
+        bound=15.0,
     ),
 )
