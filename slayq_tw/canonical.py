@@ -140,10 +140,14 @@ def _surrogates_escaped(text: str) -> str:
     return text
 
 
-def separators_in(text: str) -> int:
-    """How many commas and opening brackets a JSON text has outside its strings: its values are hardly more."""
-    if '"' in text:
-        text = _STRINGS.sub("", text)
+def has_more_values(text: str, limit: int) -> bool:
+    """Whether a JSON text has more values than that, as its commas and opening brackets tell."""
+    if _separators(text) <= limit:  # those in strings included
+        return False
+    return _separators(_STRINGS.sub("", text)) > limit
+
+
+def _separators(text: str) -> int:
     return text.count(",") + text.count("[") + text.count("{")
 
 

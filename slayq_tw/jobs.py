@@ -99,9 +99,8 @@ class JobStore:
 
     async def register(self) -> None:
         """Make the served identifiers known and learn their ids. Doing it again finds rows that were recreated."""
-        rows = await self._database.query(
-            self._queries["register_tasks"], {"identifiers": list(self._identifiers)}
-        )
+        names = {"identifiers": list(self._identifiers)}
+        rows = await self._database.query(self._queries["register_tasks"], names)
         self._tasks = dict(rows)
         self._names = {number: name for name, number in rows}
 
@@ -149,10 +148,7 @@ class JobStore:
         jobs = sorted(jobs, key=_by_id)
         rows = await self._database.query(
             self._queries["complete_jobs"],
-            {
-                **self._claims(jobs),
-                "revisions": _array([job.revision for job in jobs]),
-            },
+            {**self._claims(jobs), "revisions": _array([job.revision for job in jobs])},
         )
         self._let_go(jobs)
         return {row[0] for row in rows}

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from slayq_tw import plainjson
-from slayq_tw.canonical import JSONValue, parse, separators_in, write
+from slayq_tw.canonical import JSONValue, has_more_values, parse, write
 from slayq_tw.errors import PayloadError
 from slayq_tw.weburl import check_web_url
 
@@ -39,7 +39,7 @@ def parse_payload(text: str) -> Payload:
     Raises:
         PayloadError: it can never be delivered; the text says why, and quotes no data.
     """
-    if len(text) > MAX_VALUES and separators_in(text) > MAX_VALUES:
+    if len(text) > MAX_VALUES and has_more_values(text, MAX_VALUES):
         raise PayloadError(f"payload has more than {MAX_VALUES:,} values")
     payload = _plain_payload(text)
     return payload if payload is not None else _payload(text)

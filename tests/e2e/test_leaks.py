@@ -98,11 +98,11 @@ class LeakTests(EndToEndCase):
             any('"SLAY_Q_WORKER_SECRET":"…' in error for error in errors), errors
         )  # it had been there
 
-    async def test_text(self) -> None:
+    async def test_errors(self) -> None:
         """In lines of text."""
         await self.provoked("text")
 
-    async def test_json(self) -> None:
+    async def test_errors_as_json(self) -> None:
         """In lines of JSON, with the fields of each event."""
         await self.provoked("json")
 
