@@ -38,10 +38,9 @@ def read(text: str) -> dict[str, Any] | None:
     try:
         text.encode()
         members = _decode(text)
-    except (
-        ValueError,
-        RecursionError,
-    ):  # half a surrogate pair, no JSON at all, or a stack that is deep already
+    except (ValueError, RecursionError):
+        # Half a surrogate pair, no JSON at all, or a stack that is deep already: the slow way says what is wrong, if
+        # anything is.
         return None
     return members if isinstance(members, dict) else None
 

@@ -25,13 +25,20 @@ class GarbageTests(EndToEndCase):
             '{"url":"http://app.test:99999/","retry":0,"event":"e"}',
             '{"url":"http://app.test/","retry":"0","event":"e"}',
             '{"url":"http://app.test/","retry":0,"event":7}',
+            '{"url":"http://app.test:+80/","retry":0,"event":"e"}',
+            '{"url":"http://app.test/%s","retry":0,"event":"e"}' % ("x" * 1_000_000),
+            r'{"url":"http://app.test/\ud800\u0000","retry":0,"event":"e"}',
             member.format(url, DEEP),
+            member.format(url, '{"a":' * 3000 + "1" + "}" * 3000),
             member.format(url, '{"a":{"__proto__":1}}'),
         ]
         odd = [
             r'"\u0000\ud800"',
             "1e999",
             "-0.0",
+            "1" * 100_000,
+            f"[-1e-{'9' * 5000},0.{'0' * 5000}1]",
+            "[" * 900 + "]" * 900,
             '{"2":1,"1":2,"1":3}',
             '"' + "x" * 2_000_000 + '"',
         ]
