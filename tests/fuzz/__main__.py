@@ -77,7 +77,8 @@ def _by_atheris(name: str, seconds: int, found: Path) -> int:
     )
     runs = re.search(r"number_of_executed_units: ([0-9]+)", child.stdout)
     if child.returncode or runs is None:
-        print(child.stdout[child.stdout.find(" === ") :])
+        found = child.stdout.find(" === ")  # where the traceback begins; a hang or a lack of memory has none
+        print(child.stdout[found if found >= 0 else -4000 :])
         return 1
     print(f"{name}: {int(runs[1]):,} inputs by atheris, nothing found")
     return 0
