@@ -161,8 +161,13 @@ class Claimer:
             settled.callback(None)
 
 
+def _length(job: Job) -> int:
+    """Characters of the payload; of one that was too large to be read, more than `LARGE`."""
+    return LARGE + 1 if job.payload is None else len(job.payload)
+
+
 def _deal(claimed: list[list[Job]], asked: list[tuple[Queue, int]]) -> None:
-    large = sum(len(job.payload or "") for jobs in claimed for job in jobs) > LARGE
+    large = sum(_length(job) for jobs in claimed for job in jobs) > LARGE
     for (queue, limit), jobs in zip(asked, claimed, strict=True):
         # A claim that was cut short for the size of its payloads has as many jobs as there were room for.
         queue.take(jobs, len(jobs) if large else limit)

@@ -95,6 +95,10 @@ class ClaimerTests(SynchronousTestCase):
         self.clock.advance(0)
         self.store.answer([[a_job(1, payload="x" * (LARGE + 1))]])
         self.assertEqual(self.mail.got, [([1], 1)])
+        self.hunger(self.mail, 4)
+        self.clock.advance(0)
+        self.store.answer([[a_job(2, payload=None)]])  # too large to be read
+        self.assertEqual(self.mail.got[1:], [([2], 1)])
 
     def test_asking_during_a_statement(self) -> None:
         """Who becomes hungry while a statement is in flight is served by the next one, which follows at once."""

@@ -24,38 +24,73 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
          * pg_catalog.make_interval(secs => 0.000001)
 $$;
 
--- Whether a locked job is superseded. Of a job that had no key when it was claimed, the application may have re-added
--- the name that its receiver knows (`job-<id>`): superseding stamps updated_at, which nothing else does to a locked job
--- without a key.
-CREATE FUNCTION slayq._private_is_superseded(job graphile_worker._private_jobs) RETURNS boolean
+-- What stands in `last_error` of a job without a key whose name, `job-<id>`, was added again while it was locked. It names
+-- that delivery: whoever revives the job has it delivered anew.
+CREATE FUNCTION slayq._private_superseded_note(job graphile_worker._private_jobs) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT job.key IS NULL
-         AND (pg_catalog.date_part('microseconds', job.locked_at)::pg_catalog.int8 % 2 = 1
-              OR (job.updated_at >= job.locked_at AND job.attempts >= job.max_attempts))
+  SELECT pg_catalog.format('Added again as job-%s during the delivery that was claimed at %s', job.id,
+                           pg_catalog.to_char(job.locked_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))
 $$;
 
--- Return what a worker has locked, but for the jobs `kept` and the lanes `kept_lanes`. An attempt that did not come to
--- its end does not count; a superseded job is only unlocked. Returns the jobs.
-CREATE FUNCTION slayq._private_return_jobs(worker text, kept bigint[], kept_lanes integer[]) RETURNS SETOF bigint
-LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-  UPDATE graphile_worker._private_job_queues AS queue
-     SET locked_by = NULL, locked_at = NULL
-   WHERE queue.locked_by = worker AND NOT (queue.id = ANY (kept_lanes));
-  WITH abandoned AS MATERIALIZED (
-    SELECT job.id
+-- Whether a locked job is superseded: it had a key when it was claimed, which the claim says, or was given its name since,
+-- which the note says.
+CREATE FUNCTION slayq._private_is_superseded(job graphile_worker._private_jobs) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT CASE WHEN job.key IS NOT NULL THEN false
+              WHEN pg_catalog.date_part('microseconds', job.locked_at)::pg_catalog.int8 % 2 = 1 THEN true
+              WHEN job.attempts < job.max_attempts OR job.last_error IS NULL THEN false
+              ELSE job.last_error = slayq._private_superseded_note(job) END
+$$;
+
+-- Return what a worker has locked, but for the claims that it still works on: jobs `ids`, each as it was `claimed` and
+-- with the lane that is locked for it. An attempt that did not come to its end does not count; a superseded job is only
+-- unlocked, and a superseded cron tick removed, for ticks are not kept. A job whose row some transaction has locked is
+-- left, with its lane: nobody waits for that, which may take long. Returns the jobs, and of each whether it was returned.
+CREATE FUNCTION slayq._private_return_jobs(worker text, ids bigint[], claimed timestamptz[], lanes integer[])
+RETURNS TABLE (id bigint, returned boolean)
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+  RETURN QUERY
+  WITH held AS MATERIALIZED (
+    SELECT held.job_id, held.lane, held.locked_at
+      FROM ROWS FROM (pg_catalog.unnest(ids), pg_catalog.unnest(lanes), pg_catalog.unnest(claimed))
+           AS held (job_id, lane, locked_at)
+  ), its AS MATERIALIZED (
+    SELECT job.id, job.job_queue_id
       FROM graphile_worker._private_jobs AS job
-     WHERE job.locked_by = worker AND NOT (job.id = ANY (kept))
+     WHERE job.locked_by = worker
+       AND NOT EXISTS (SELECT FROM held WHERE held.job_id = job.id AND held.locked_at = job.locked_at)
+  ), free AS MATERIALIZED (
+    SELECT job.id, slayq._private_is_superseded(job) AS superseded,
+           slayq._private_is_superseded(job) AND EXISTS (
+             SELECT FROM graphile_worker._private_tasks AS task
+              WHERE task.id = job.task_id AND task.identifier = 'cronQueue') AS dropped
+      FROM graphile_worker._private_jobs AS job
+     WHERE job.id = ANY (ARRAY(SELECT its.id FROM its)) AND job.locked_by = worker
      ORDER BY job.id
-       FOR UPDATE
+       FOR UPDATE OF job SKIP LOCKED
+  ), removed AS (
+    DELETE FROM graphile_worker._private_jobs AS job
+     WHERE job.id = ANY (ARRAY(SELECT free.id FROM free WHERE free.dropped))
+  ), unlocked AS (
+    UPDATE graphile_worker._private_jobs AS job
+       SET attempts = CASE WHEN free.superseded THEN job.attempts ELSE greatest(0, job.attempts - 1) END,
+           locked_by = NULL,
+           locked_at = NULL
+      FROM free
+     WHERE job.id = ANY (ARRAY(SELECT free.id FROM free)) AND job.id = free.id AND NOT free.dropped
+  ), freed AS (
+    UPDATE graphile_worker._private_job_queues AS queue
+       SET locked_by = NULL, locked_at = NULL
+     WHERE queue.locked_by = worker
+       AND NOT EXISTS (SELECT FROM held WHERE held.lane = queue.id AND held.locked_at = queue.locked_at)
+       AND NOT EXISTS (SELECT FROM its WHERE its.job_queue_id = queue.id AND its.id NOT IN (SELECT free.id FROM free))
   )
-  UPDATE graphile_worker._private_jobs AS job
-     SET attempts = CASE WHEN slayq._private_is_superseded(job) THEN job.attempts
-                         ELSE greatest(0, job.attempts - 1) END,
-         locked_by = NULL,
-         locked_at = NULL
-    FROM abandoned
-   WHERE job.id = abandoned.id
-  RETURNING job.id;
+  SELECT its.id, free.id IS NOT NULL
+    FROM its LEFT JOIN free ON free.id = its.id
+   WHERE free.dropped IS NOT TRUE;
+END
 $$;
 
 -- Nothing of schema slayq is for others: what is made is everybody's by default, on Supabase its roles' by name. What the

@@ -1,16 +1,16 @@
 -- The claim, as a function: its plan is made once for each connection, which takes twice as long as running it.
 SET LOCAL search_path = pg_catalog, pg_temp;
 
--- How long a payload is, in bytes: of a small one, and of one that takes up little because it is compressed, what it
--- takes up.
-CREATE FUNCTION slayq._private_payload_bytes(payload json) RETURNS bigint
+-- How long a payload is, in bytes, when it lies in its row; otherwise NULL, for it would have to be fetched and
+-- unpacked.
+CREATE FUNCTION slayq._private_small_bytes(payload json) RETURNS bigint
 LANGUAGE sql STABLE AS $$
-  SELECT CASE WHEN pg_catalog.pg_column_size(payload) < 2000 THEN pg_catalog.pg_column_size(payload)
-              ELSE pg_catalog.octet_length(payload::pg_catalog.text) END
+  SELECT CASE WHEN pg_catalog.pg_column_size(payload) < 2000 THEN pg_catalog.octet_length(payload::pg_catalog.text) END
 $$;
 
 -- Take due jobs for several groups of tasks at once: at most `limits[n]` for the group of `tasks[n]`, by priority and
--- run_at, and at most one for each serial lane; no further ones when the payloads have `max_bytes`. A payload of more
+-- run_at, and at most one for each serial lane; until the payloads have `max_bytes`, and then only what fits into an
+-- equal share of that for each group, so that one queue's large payloads leave the others theirs. A payload of more
 -- than `max_payload` bytes comes as NULL.
 --
 -- Jobs without a lane are found by walking each task's few distinct priorities, so that neither other tasks' backlogs
@@ -18,8 +18,14 @@ $$;
 -- into the updates as arrays, which keeps them on the primary key.
 --
 -- The plan must not follow the statistics, which may speak of an empty table when a million jobs have just come: no
--- sequential scans, and one plan for all arguments. Compiling it to machine code would take ten times as long as running
--- it a hundred times.
+-- sequential scans, and one plan for all arguments. Compiling it to machine code would take ten times as long as
+-- running it a hundred times.
+--
+-- A daemon claims only while it has its row. Recovery takes the row, and then returns what the daemon has locked: a
+-- claim that came later, from a daemon that was only cut off or by a statement that was long on its way, would be found
+-- by nobody. So the claim holds on to the row until it is committed, after it has taken jobs: either recovery waits for
+-- it and sees them, or the claim sees that the row is gone, and takes nothing. A beat does not mind a key-share lock. A
+-- claim that finds nothing writes nothing, and takes none.
 CREATE FUNCTION slayq._private_claim_jobs(
   tasks integer[], groups integer[], limits integer[], worker text, max_bytes bigint, max_payload bigint)
 RETURNS TABLE (id bigint, task_id integer, payload text, attempts smallint, max_attempts smallint, key text,
@@ -33,8 +39,17 @@ AS $$
 #variable_conflict use_column
 DECLARE
   stamps pg_catalog.timestamptz[] := ARRAY[slayq._private_claim_stamp(false), slayq._private_claim_stamp(true)];
+  ids pg_catalog.int8[];
+  lanes_of pg_catalog.int4[];
+  groups_of pg_catalog.int4[];
+  sizes pg_catalog.int8[];
+  share pg_catalog.int8;
+  taken pg_catalog.int8;
+  taken_of pg_catalog.int8[] := '{}';
+  kept pg_catalog.int4[] := '{}';
+  g pg_catalog.int4;
+  size pg_catalog.int8;
 BEGIN
-  RETURN QUERY
   WITH RECURSIVE asked AS MATERIALIZED (
     SELECT task_id, grp, lim
       FROM ROWS FROM (pg_catalog.unnest(tasks), pg_catalog.unnest(groups), pg_catalog.unnest(limits))
@@ -62,7 +77,7 @@ BEGIN
     SELECT due.id, levels.grp, levels.lim, levels.priority, due.run_at, due.bytes, NULL::pg_catalog.int4 AS lane
       FROM levels
      CROSS JOIN LATERAL (
-           SELECT job.id, job.run_at, slayq._private_payload_bytes(job.payload) AS bytes
+           SELECT job.id, job.run_at, slayq._private_small_bytes(job.payload) AS bytes
              FROM graphile_worker._private_jobs AS job
             WHERE job.task_id = levels.task_id AND job.is_available = true AND job.job_queue_id IS NULL
               AND job.priority = levels.priority AND job.run_at <= pg_catalog.now()
@@ -94,21 +109,51 @@ BEGIN
       FROM lanes
       JOIN graphile_worker._private_job_queues AS queue ON queue.id = lanes.lane AND queue.is_available = true
      CROSS JOIN LATERAL (
-           SELECT job.id, job.run_at, slayq._private_payload_bytes(job.payload) AS bytes
+           SELECT job.id, job.run_at, slayq._private_small_bytes(job.payload) AS bytes
              FROM graphile_worker._private_jobs AS job
             WHERE job.task_id = lanes.task_id AND job.job_queue_id = lanes.lane AND job.priority = lanes.priority
               AND job.is_available = true AND job.run_at <= pg_catalog.now()
             ORDER BY job.run_at
             LIMIT 1) AS head
      ORDER BY lanes.lane, lanes.priority, head.run_at
-  ), ranked AS MATERIALIZED (
-    SELECT id, lane
-      FROM (SELECT id, lane, pg_catalog.sum(read) OVER (ORDER BY place, id) - read AS read_before
-              FROM (SELECT id, lane, lim, CASE WHEN bytes <= max_payload THEN bytes ELSE 0 END AS read,
-                           pg_catalog.row_number() OVER (PARTITION BY grp ORDER BY priority, run_at, id) AS place
-                      FROM (SELECT * FROM free UNION ALL SELECT * FROM heads) AS candidate) AS placed
-             WHERE place <= lim) AS within_limits
-     WHERE read_before < max_bytes
+  ), placed AS (
+    SELECT id, lane, grp, lim, bytes,
+           pg_catalog.row_number() OVER (PARTITION BY grp ORDER BY priority, run_at, id) AS place
+      FROM (SELECT * FROM free UNION ALL SELECT * FROM heads) AS candidate
+  )
+  SELECT pg_catalog.array_agg(id ORDER BY place, id), pg_catalog.array_agg(lane ORDER BY place, id),
+         pg_catalog.array_agg(grp ORDER BY place, id), pg_catalog.array_agg(bytes ORDER BY place, id),
+         pg_catalog.sum(coalesce(bytes, max_bytes + 1)), max_bytes / pg_catalog.count(DISTINCT grp)
+    INTO ids, lanes_of, groups_of, sizes, taken, share
+    FROM placed
+   WHERE place <= lim
+  HAVING pg_catalog.count(*) > 0;
+
+  -- To learn how long a large payload is, Postgres unpacks all of it. So nobody asks for more of them than are taken.
+  IF taken > max_bytes THEN
+    taken := 0;
+    FOR n IN 1 .. pg_catalog.cardinality(ids) LOOP
+      g := groups_of[n] + 1;
+      CONTINUE WHEN taken_of[g] < 0;
+      size := coalesce(sizes[n], (SELECT pg_catalog.octet_length(job.payload::pg_catalog.text)
+                                    FROM graphile_worker._private_jobs AS job
+                                   WHERE job.id = ids[n]));
+      IF taken < max_bytes OR coalesce(taken_of[g], 0) + size <= share THEN
+        taken_of[g] := coalesce(taken_of[g], 0) + size;
+        taken := taken + size;
+        kept := kept || n;
+      ELSE
+        taken_of[g] := -1;
+      END IF;
+    END LOOP;
+    SELECT pg_catalog.array_agg(ids[n] ORDER BY n), pg_catalog.array_agg(lanes_of[n] ORDER BY n)
+      INTO ids, lanes_of
+      FROM pg_catalog.unnest(kept) AS n;
+  END IF;
+
+  RETURN QUERY
+  WITH ranked AS MATERIALIZED (
+    SELECT id, lane FROM ROWS FROM (pg_catalog.unnest(ids), pg_catalog.unnest(lanes_of)) AS ranked (id, lane)
   ), locked_lanes AS MATERIALIZED (
     SELECT queue.id
       FROM graphile_worker._private_job_queues AS queue
@@ -131,9 +176,19 @@ BEGIN
          locked_at = stamps[CASE WHEN job.key IS NULL THEN 1 ELSE 2 END]
    WHERE job.id = ANY (ARRAY(SELECT id FROM ranked WHERE lane IS NULL UNION ALL SELECT id FROM locked_heads))
   RETURNING job.id, job.task_id,
-            CASE WHEN slayq._private_payload_bytes(job.payload) <= max_payload THEN job.payload::pg_catalog.text END,
+            CASE WHEN pg_catalog.octet_length(job.payload::pg_catalog.text) <= max_payload
+                 THEN job.payload::pg_catalog.text END,
             job.attempts, job.max_attempts, job.key, job.priority, job.run_at, job.job_queue_id, job.locked_at,
             job.revision;
+  IF FOUND THEN
+    PERFORM FROM slayq._private_daemons AS daemon
+      WHERE daemon.worker = _private_claim_jobs.worker AND daemon.beat >= 0
+        FOR KEY SHARE;
+    IF NOT FOUND THEN
+      RAISE EXCEPTION 'Nothing claimed: % is no living daemon', worker
+        USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+  END IF;
 END
 $$;
 

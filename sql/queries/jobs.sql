@@ -27,10 +27,11 @@ SELECT task.identifier, task.id FROM graphile_worker._private_tasks AS task JOIN
 SELECT claimed.id, task_id, payload, attempts, max_attempts, key, priority, run_at, job_queue_id, locked_at, revision,
        CASE WHEN payload IS NULL
             THEN (SELECT pg_catalog.format('payload has %%s bytes, more than the %%s that max_payload_mb allows',
-                                           slayq._private_payload_bytes(job.payload), %(max_payload)s)
+                                           pg_catalog.octet_length(job.payload::pg_catalog.text),
+                                           %(max_payload)s)
                     FROM graphile_worker._private_jobs AS job WHERE job.id = claimed.id) END
-  FROM slayq._private_claim_jobs_of_daemon(%(tasks)s::integer[], %(groups)s::integer[], %(limits)s::integer[],
-                                           %(worker)s, %(max_bytes)s, %(max_payload)s) AS claimed;
+  FROM slayq._private_claim_jobs(%(tasks)s::integer[], %(groups)s::integer[], %(limits)s::integer[], %(worker)s,
+                                 %(max_bytes)s, %(max_payload)s) AS claimed;
 
 -- name: complete_jobs
 -- Remove delivered jobs. One whose claim is gone was delivered all the same, so it goes too, unless its revision

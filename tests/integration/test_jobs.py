@@ -80,18 +80,18 @@ class ClaimTests(JobStoreTestCase):
     """What is claimed, and how."""
 
     async def test_large_payloads(self) -> None:
-        """A claim ends at 16 MiB of payloads, and one that is larger by itself is not read."""
+        """A claim ends at 16 MiB of payloads, but for what fits into a queue's share; one that is larger is not read."""
         nine = "SELECT graphile_worker.add_job('mail', json_build_object('x', repeat('x', 9 * 1024 * 1024)))"
         for _ in range(3):
             self.sql(nine)
         self.sql(
             "SELECT graphile_worker.add_job('post', json_build_object('x', repeat('x', 17 * 1024 * 1024)))"
         )
-        ((first, second), (large,)) = await self.store.claim([(("mail",), 10), (("post",), 10)])
-        self.assertEqual([len(job.payload or "") // 2**20 for job in (first, second)], [9, 9])
+        ((first,), (large,)) = await self.store.claim([(("mail",), 10), (("post",), 10)])
         self.assertIsNone(large.payload)
-        ((third,), ()) = await self.store.claim([(("mail",), 10), (("post",), 10)])
-        self.assertEqual(len(third.payload or "") // 2**20, 9)
+        ((second, third), ()) = await self.store.claim([(("mail",), 10), (("post",), 10)])
+        for job in (first, second, third):
+            self.assertEqual(len(job.payload or "") // 2**20, 9)
 
     async def test_claim(self) -> None:
         """A claimed job is locked by the pool's id, counts its attempt, and keeps its updated_at (items 40, 15)."""

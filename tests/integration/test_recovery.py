@@ -204,7 +204,7 @@ class RecoveryTests(RecoveryTestCase):
         other = await self.a_death()
         with self.transaction() as claiming:
             claiming.execute(
-                "SELECT count(*) FROM slayq._private_claim_jobs_of_daemon(%s, '{0}', '{5}', %s, 1000, 1000)",
+                "SELECT count(*) FROM slayq._private_claim_jobs(%s, '{0}', '{5}', %s, 1000, 1000)",
                 ([self.store._tasks["mail"]], self.store.worker),
             )
             self.assertEqual(claiming.fetchall(), [(1,)])
