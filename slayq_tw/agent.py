@@ -13,7 +13,8 @@ from zope.interface import implementer
 
 from slayq_tw.http_connection import Connection
 from slayq_tw.http_errors import ConnectTimedOut
-from slayq_tw.http_request import Origin, Request, request_to
+from slayq_tw.http_request import Request, request_to
+from slayq_tw.weburl import Origin
 
 EndpointFor = Callable[[str, str, int], IStreamClientEndpoint]
 """Where to connect for a scheme, a host and a port; over TLS, verified, for https."""

@@ -12,14 +12,12 @@ once (`Recall`); if this process has ended by then, they come up by themselves.
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 from twisted.logger import Logger
 
-from slayq_tw.http_request import Origin
 from slayq_tw.webclient import CONNECT_TIMEOUT
-from slayq_tw.weburl import encoded
+from slayq_tw.weburl import Origin, shown_origin
 
 FAILURES = 5
 """Deliveries without an answer, with no answer to any other in between, after which an origin's circuit opens."""
@@ -61,13 +59,6 @@ class Wait(NamedTuple):
 
     seconds: float
     written: Callable[[int, datetime], None]
-
-
-@lru_cache(maxsize=1024)
-def origin_of(url: str) -> Origin:
-    """Whom a URL leads to; it has passed `check_web_url`."""
-    parsed = encoded(url)
-    return Origin(parsed.scheme, parsed.host, parsed.port or 0)
 
 
 @dataclass(slots=True)
@@ -209,7 +200,7 @@ class Circuits:
             "{event}: {origin} gives no answer, {failures} times in a row ({reason}); {count} jobs wait, and more may "
             "come; one is tried now and then, at least every {pause:g} s",
             event="circuit_opened",
-            origin=_shown(origin),
+            origin=shown_origin(origin),
             failures=circuit.failures,
             reason=reason,
             count=len(circuit.waiting),
@@ -224,13 +215,8 @@ class Circuits:
                 "{event}: {origin} is tried as usual again, after {seconds:.0f} s and {failures} failures; {count} jobs "
                 "have waited",
                 event="circuit_closed",
-                origin=_shown(origin),
+                origin=shown_origin(origin),
                 seconds=self._clock.seconds() - circuit.opened_at,
                 failures=circuit.failures,
                 count=count,
             )
-
-
-def _shown(origin: Origin) -> str:
-    host = f"[{origin.host}]" if ":" in origin.host else origin.host
-    return f"{origin.scheme}://{host}:{origin.port}"

@@ -16,8 +16,9 @@ from zope.interface import implementer
 
 from slayq_tw.http_errors import BadResponse, explained
 from slayq_tw.http_reader import ResponseReader
-from slayq_tw.http_request import Origin, Request, Upload, field_lines
+from slayq_tw.http_request import Request, Upload, field_lines
 from slayq_tw.http_response import Response
+from slayq_tw.weburl import Origin
 
 CLOSE_TIMEOUT = 1.0
 """Seconds that the other side has to end a connection properly, which TLS waits for."""

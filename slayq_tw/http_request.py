@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 
 from twisted.internet.defer import Deferred
@@ -15,26 +15,13 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IClientRequest
 from zope.interface import implementer
 
+from slayq_tw.weburl import DEFAULT_PORTS, Origin
+
 _METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _URI = re.compile(rb"[\x21-\x7e]+\Z")
 _AFTER_AUTHORITY = re.compile(rb"[^:]+://[^/?#]*([^#]*)")
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 _OURS = {b"content-length", b"transfer-encoding"}
 """Fields that frame the message: they follow from its body, whatever the caller says."""
-
-
-class Origin(NamedTuple):
-    """Who is connected to.
-
-    Attributes:
-        scheme: http or https.
-        host: a name in ASCII, or an IP address without brackets.
-        port: TCP port.
-    """
-
-    scheme: str
-    host: str
-    port: int
 
 
 @implementer(IClientRequest)
@@ -82,13 +69,13 @@ def _taken_apart(method: bytes, uri: bytes) -> tuple[Origin, bytes, bytes]:
     if not _URI.match(uri):
         raise ValueError("the URI contains a space, a control character or one beyond ASCII")
     parts = urlsplit(uri.decode("ascii"))
-    if parts.scheme not in _DEFAULT_PORTS:
+    if parts.scheme not in DEFAULT_PORTS:
         raise SchemeNotSupported(f"unsupported scheme: {parts.scheme!r}")
     if not parts.hostname or "@" in parts.netloc:
         raise ValueError("the URI has no host, or a user name")
-    port = parts.port or _DEFAULT_PORTS[parts.scheme]
+    port = parts.port or DEFAULT_PORTS[parts.scheme]
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    if port != _DEFAULT_PORTS[parts.scheme]:
+    if port != DEFAULT_PORTS[parts.scheme]:
         host = f"{host}:{port}"
     target = _AFTER_AUTHORITY.match(uri)[1].decode("ascii")  # type: ignore[index]
     if not target.startswith("/"):

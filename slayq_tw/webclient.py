@@ -18,7 +18,7 @@ from slayq_tw.agent import KeepAliveAgent
 from slayq_tw.checked_endpoint import CheckedEndpoint
 from slayq_tw.destinations import NO_FURTHER_RULES, DestinationRules
 from slayq_tw.errors import DestinationRefused
-from slayq_tw.weburl import shown_origin
+from slayq_tw.weburl import Origin, shown_origin
 
 USER_AGENT = f"slayq/{__version__}"
 CONNECT_TIMEOUT = 10.0
@@ -104,7 +104,7 @@ class Endpoints:
         Raises:
             DestinationRefused: to no such origin.
         """
-        origin = (scheme, host, port)
+        origin = Origin(scheme, host, port)
         if fault := self._rules.origin_fault(origin):
             raise DestinationRefused(f"refused: {shown_origin(origin)} {fault}")
         endpoint = CheckedEndpoint(self._reactor, host, port, self._rules, CONNECT_TIMEOUT)

@@ -3,7 +3,7 @@
 import re
 from functools import lru_cache
 from socket import AF_INET6, inet_ntop, inet_pton
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import idna
@@ -14,14 +14,25 @@ MAX_URL = 8192
 MAX_DISPLAY = 200
 """Characters of a URL that are shown in logs and errors, at most."""
 
-Origin: TypeAlias = tuple[str, str, int]
-"""Scheme, host in ASCII and lower case, port."""
-
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+DEFAULT_PORTS = {"http": 80, "https": 443}
 _FORBIDDEN = re.compile("[\x00-\x20\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _ASCII_HOST = re.compile(r"(?=.{1,254}\Z)(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?\Z")
 _HOST_AND_PORT = re.compile(r"(?:\[[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*\]|[^\[\]:]*)(?::[0-9]{1,5})?\Z")
 _AUTHORITY = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:)?(?://)?([^/?#]*)([^?#]*)", re.DOTALL)
+
+
+class Origin(NamedTuple):
+    """Whom a URL leads to.
+
+    Attributes:
+        scheme: http or https.
+        host: a name in ASCII and lower case, or an IP address without brackets.
+        port: TCP port.
+    """
+
+    scheme: str
+    host: str
+    port: int
 
 
 class _WireURL(EncodedURL):
@@ -82,14 +93,14 @@ def origin_of(url: str) -> Origin:
     """Scheme, host and port of a URL that passed `check_web_url`."""
     wire = encoded(url)
     port: Any = wire.port  # never None: both schemes have one by default
-    return wire.scheme, wire.host, port
+    return Origin(wire.scheme, wire.host, port)
 
 
 def shown_origin(origin: Origin) -> str:
     """An origin as one writes it."""
     scheme, host, port = origin
     name = f"[{host}]" if ":" in host else host
-    return f"{scheme}://{name}" if port == _DEFAULT_PORTS.get(scheme) else f"{scheme}://{name}:{port}"
+    return f"{scheme}://{name}" if port == DEFAULT_PORTS.get(scheme) else f"{scheme}://{name}:{port}"
 
 
 def credentials(url: str) -> tuple[str, str] | None:

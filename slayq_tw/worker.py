@@ -8,7 +8,7 @@ from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure as TwistedFailure
 
-from slayq_tw.circuit import Circuits, origin_of
+from slayq_tw.circuit import Circuits
 from slayq_tw.configcheck import CRON_IDENTIFIER
 from slayq_tw.delivery import Answer, WebhookSender
 from slayq_tw.errors import DeliveryError, DestinationRefused, NoAnswer, PayloadError
@@ -16,7 +16,7 @@ from slayq_tw.jobs import CRON_KEY, Failure, Job
 from slayq_tw.payload import parse_payload, request_body
 from slayq_tw.results import Deferral, ResultWriter
 from slayq_tw.retry import Outcome, outcome_for, retry_after
-from slayq_tw.weburl import display_url
+from slayq_tw.weburl import display_url, origin_of
 
 MAX_ERROR = 1000
 """Characters of `last_error`, at most."""

@@ -15,8 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from slayq_tw.checked_endpoint import CheckedEndpoint
 from slayq_tw.destinations import DestinationRules
 from slayq_tw.errors import DestinationRefused
-from slayq_tw.http_request import Origin
 from slayq_tw.webclient import Endpoints
+from slayq_tw.weburl import Origin
 
 OPEN, SHUT = DestinationRules(), DestinationRules(allow_private_networks=False)
 

@@ -18,9 +18,8 @@ from slayq_tw.circuit import (
     PAUSE_MIN,
     WAIT_MAX,
     Circuits,
-    origin_of,
 )
-from slayq_tw.http_request import Origin
+from slayq_tw.weburl import Origin, origin_of
 
 APP = Origin("http", "app.test", 80)
 OTHER = Origin("https", "other.test", 443)
