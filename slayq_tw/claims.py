@@ -139,9 +139,12 @@ class Claimer:
             )
 
     def _failed(self, failure: Failure, asked: list[tuple[Queue, int]]) -> None:
-        failure.trap(DatabaseError)
         now = self._clock.seconds()
-        self._sweeps = [now, now + SECOND_SWEEP]
+        self._sweeps = [
+            now,
+            now + SECOND_SWEEP,
+        ]  # also after a fault of ours: the statement may have been committed
+        failure.trap(DatabaseError)
         for queue, _ in asked:
             queue.claim_failed(failure.value)  # type: ignore[arg-type]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from slayq_tw import conninfo
-from slayq_tw.configcheck import MEGABYTE, DocumentCheck, HousekeepingConfig, QueueConfig
+from slayq_tw.configcheck import DEFAULT_MAX_PAYLOAD, DocumentCheck, HousekeepingConfig, QueueConfig
 from slayq_tw.configfile import read
 from slayq_tw.destinations import DestinationRules
 from slayq_tw.environment import Variables
@@ -21,8 +21,6 @@ DEFAULT_TIMEOUT = 300.0
 """Seconds for a delivery: receivers run the function during the request."""
 DEFAULT_GRACE = 8.0
 """Seconds for deliveries to end at a stop: less than Docker's ten."""
-
-DEFAULT_MAX_PAYLOAD = 16 * MEGABYTE
 
 
 @dataclass(frozen=True, slots=True)

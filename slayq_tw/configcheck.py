@@ -14,6 +14,8 @@ MAX_TIMEOUT = 24 * 60 * 60
 MAX_GRACE = 60 * 60
 """Seconds for a stop, at most."""
 MEGABYTE = 1024 * 1024
+DEFAULT_MAX_PAYLOAD = 16 * MEGABYTE
+"""Bytes of a payload, at most, unless the configuration says otherwise: larger ones are not read."""
 MAX_PAYLOAD_MB = 64
 """Megabytes of a payload, at most. The daemon does nothing else while it reads one, and must not look dead meanwhile."""
 MAX_CONCURRENCY = 10_000

@@ -1,6 +1,7 @@
 """`Deadlines`: many time-outs on one timer."""
 
 from collections.abc import Callable, Hashable
+from itertools import takewhile
 from typing import Any, Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -50,12 +51,10 @@ class Deadlines(Generic[K]):
         now = self._clock.seconds()
         late: list[K] = []
         for timeout, waiting in list(self._due.items()):
-            for key, at in waiting.items():
-                if at > now:
-                    break
-                late.append(key)
-            for key in late:
-                waiting.pop(key, None)
+            over = [key for key, _ in takewhile(lambda item: item[1] <= now, waiting.items())]
+            for key in over:
+                del waiting[key]
+            late += over
             if not waiting:
                 del self._due[timeout]
         if self._due:

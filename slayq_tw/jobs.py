@@ -6,7 +6,7 @@ from datetime import datetime
 from secrets import token_hex
 from typing import NamedTuple
 
-from slayq_tw.configcheck import CRON_IDENTIFIER
+from slayq_tw.configcheck import CRON_IDENTIFIER, DEFAULT_MAX_PAYLOAD
 from slayq_tw.database import Cursor, Database
 from slayq_tw.errors import DatabaseError
 from slayq_tw.sqlfiles import named_queries
@@ -14,8 +14,6 @@ from slayq_tw.sqlfiles import named_queries
 CRON_KEY = "cron"
 MAX_CLAIM = 16 * 1024 * 1024
 """Bytes of payload after which a claim takes no further jobs; so it has one payload more than that, at most."""
-MAX_PAYLOAD = 16 * 1024 * 1024
-"""Bytes of one payload, at most, unless the configuration says otherwise: larger ones are not read."""
 
 
 class Job(NamedTuple):
@@ -82,7 +80,9 @@ class JobStore:
         limit: bytes of a payload, at most.
     """
 
-    def __init__(self, database: Database, identifiers: Iterable[str], limit: int = MAX_PAYLOAD) -> None:
+    def __init__(
+        self, database: Database, identifiers: Iterable[str], limit: int = DEFAULT_MAX_PAYLOAD
+    ) -> None:
         self._max_payload = limit
         self._database = database
         self._identifiers = tuple(identifiers)

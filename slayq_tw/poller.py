@@ -145,14 +145,16 @@ class QueuePoller(Service):
         if self._filling:
             return  # a job ended before its launch was over
         self._filling = True
-        if not self._is_fit():
-            while self._unstarted:
-                self._release(self._unstarted.popleft())
-        while self._unstarted and self._slots.tokens:
-            self._launch(self._unstarted.popleft())
-        if self._too_many:
-            self._hand_back_beyond(self._ahead())
-        self._filling = False
+        try:
+            if not self._is_fit():
+                while self._unstarted:
+                    self._release(self._unstarted.popleft())
+            while self._unstarted and self._slots.tokens:
+                self._launch(self._unstarted.popleft())
+            if self._too_many:
+                self._hand_back_beyond(self._ahead())
+        finally:
+            self._filling = False
 
     def _launch(self, job: Job) -> None:
         begun = self._clock.seconds()

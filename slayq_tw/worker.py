@@ -186,15 +186,17 @@ class JobWorker:
             self._results.completed(job)
             self.log.warn("{event}: {error}", event="cron_tick_failed", job_id=job.id, error=storable(error))
             return
-        self._results.failed(Failure(job, storable(error), delay, final))
-        self.log.debug(
-            "{event}: job {job_id} of {queue}, attempt {attempt}: {error}",
-            event="job_failed",
-            job_id=job.id,
-            queue=job.identifier,
-            attempt=job.attempts,
-            error=storable(error),
-        )
+        error = storable(error)
+        self._results.failed(Failure(job, error, delay, final))
+        if self._verbose:
+            self.log.debug(
+                "{event}: job {job_id} of {queue}, attempt {attempt}: {error}",
+                event="job_failed",
+                job_id=job.id,
+                queue=job.identifier,
+                attempt=job.attempts,
+                error=error,
+            )
 
     def _broken(self, failure: TwistedFailure, job: Job) -> None:
         """A fault of ours: the job gets another attempt, later."""

@@ -160,12 +160,13 @@ class ClaimerTests(SynchronousTestCase):
         self.assertEqual(self.names_of_next_claim(), ["claim"])
 
     def test_our_own_fault(self) -> None:
-        """An unexpected error is logged, and the next one who is hungry is served."""
+        """An unexpected error is logged, and the next one who is hungry is served, after what it may have left."""
         self.hunger(self.mail, 4)
         self.clock.advance(0)
         self.store.answer(ZeroDivisionError("oops"))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-        self.assertEqual(self.names_of_next_claim(), ["claim"])
+        self.assertTrue(self.claimer.lost_an_answer)
+        self.assertEqual(self.names_of_next_claim(), ["release_strays", "claim"])
 
     def lose_an_answer(self) -> None:
         self.hunger(self.mail, 4)

@@ -138,6 +138,18 @@ class QueuePollerTests(SynchronousTestCase):
         self.finish(1)
         self.assertEqual(self.claims, [2, 1, 1])
 
+    def test_work_that_raises(self) -> None:
+        """Work does not raise; if it does all the same, the queue goes on."""
+
+        def raising(job: Job) -> Deferred[None]:
+            raise ZeroDivisionError(job.id)
+
+        self.patch(self.poller, "_work", raising)
+        self.assertRaises(ZeroDivisionError, self.answer, 1)
+        self.patch(self.poller, "_work", self.work)
+        self.poller.take([a_job(2)], 2)
+        self.assertEqual(sorted(self.deliveries), [2])
+
     def test_many_that_end_at_once(self) -> None:
         """Jobs that need no request do not pile up on the stack."""
         ended: Deferred[None] = Deferred()
