@@ -30,11 +30,14 @@ BEGIN
        AND NOT EXISTS (SELECT FROM graphile_worker._private_job_queues AS queue WHERE queue.queue_name = spec.queue_name)
         ON CONFLICT DO NOTHING;
 
-    -- A job that runs, or has failed for good, gives its key up and will not run again.
-    UPDATE graphile_worker._private_jobs AS job
-       SET key = NULL, attempts = job.max_attempts, updated_at = now()
-      FROM unnest(pending) AS spec
-     WHERE spec.job_key IS NOT NULL AND job.key = spec.job_key AND job.is_available IS NOT TRUE;
+    -- A job that runs, or has failed for good, gives its key up and will not run again. (Without a key nobody is asked: a
+    -- session that made its plan while the table was empty would read all of it for each job.)
+    IF EXISTS (SELECT FROM unnest(pending) AS spec WHERE spec.job_key IS NOT NULL) THEN
+      UPDATE graphile_worker._private_jobs AS job
+         SET key = NULL, attempts = job.max_attempts, updated_at = now()
+        FROM unnest(pending) AS spec
+       WHERE spec.job_key IS NOT NULL AND job.key = spec.job_key AND job.is_available IS NOT TRUE;
+    END IF;
 
     WITH resolved AS (
       SELECT spec, task.id AS task_id, queue.id AS queue_id,

@@ -16,9 +16,9 @@ SELECT seen.worker, seen.beat, seen.place, seen.process, pg_catalog.pg_postmaste
         SELECT worker, beat, place, process FROM entered) AS seen;
 
 -- name: beat
--- Beat, if our row is there and not marked as dead. Returns each daemon, its beat, and since when the server runs; ourselves only if it was: the
--- snapshot may still show a row that is just being deleted. A beat that a crash of the server loses is made up for by
--- the next one, so nobody waits for the disk.
+-- Beat, if our row is there and not marked as dead. Returns each daemon, its beat, and since when the server runs;
+-- ourselves only if it was: the snapshot may still show a row that is just being deleted. A beat that a crash of the
+-- server loses is made up for by the next one, so nobody waits for the disk.
 SET LOCAL synchronous_commit = off;
 WITH beaten AS (
   UPDATE slayq._private_daemons AS daemon

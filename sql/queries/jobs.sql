@@ -46,7 +46,8 @@ WITH done AS (
   UPDATE graphile_worker._private_job_queues AS queue
      SET locked_by = NULL, locked_at = NULL
     FROM done
-   WHERE queue.id = ANY (%(lanes)s::integer[]) AND queue.id = done.lane AND queue.locked_by = %(worker)s AND queue.locked_at = done.locked_at
+   WHERE queue.id = ANY (%(lanes)s::integer[]) AND queue.id = done.lane
+     AND queue.locked_by = %(worker)s AND queue.locked_at = done.locked_at
 )
 DELETE FROM graphile_worker._private_jobs AS job
  USING done
@@ -76,13 +77,15 @@ WITH failed AS (
          locked_by = NULL,
          locked_at = NULL
     FROM failed
-   WHERE job.id = ANY (%(ids)s::bigint[]) AND job.id = failed.id AND job.locked_by = %(worker)s AND job.locked_at = failed.locked_at
+   WHERE job.id = ANY (%(ids)s::bigint[]) AND job.id = failed.id
+     AND job.locked_by = %(worker)s AND job.locked_at = failed.locked_at
   RETURNING job.id, job.attempts >= job.max_attempts AS exhausted, failed.lane, failed.locked_at
 ), freed AS (
   UPDATE graphile_worker._private_job_queues AS queue
      SET locked_by = NULL, locked_at = NULL
     FROM kept
-   WHERE queue.id = ANY (%(lanes)s::integer[]) AND queue.id = kept.lane AND queue.locked_by = %(worker)s AND queue.locked_at = kept.locked_at
+   WHERE queue.id = ANY (%(lanes)s::integer[]) AND queue.id = kept.lane
+     AND queue.locked_by = %(worker)s AND queue.locked_at = kept.locked_at
 )
 SELECT id, exhausted FROM kept;
 
@@ -104,13 +107,15 @@ WITH claim AS (
          locked_by = NULL,
          locked_at = NULL
     FROM claim
-   WHERE job.id = ANY (%(ids)s::bigint[]) AND job.id = claim.id AND job.locked_by = %(worker)s AND job.locked_at = claim.locked_at
+   WHERE job.id = ANY (%(ids)s::bigint[]) AND job.id = claim.id
+     AND job.locked_by = %(worker)s AND job.locked_at = claim.locked_at
   RETURNING job.id, job.run_at, claim.lane, claim.locked_at
 ), freed AS (
   UPDATE graphile_worker._private_job_queues AS queue
      SET locked_by = NULL, locked_at = NULL
     FROM released
-   WHERE queue.id = ANY (%(lanes)s::integer[]) AND queue.id = released.lane AND queue.locked_by = %(worker)s AND queue.locked_at = released.locked_at
+   WHERE queue.id = ANY (%(lanes)s::integer[]) AND queue.id = released.lane
+     AND queue.locked_by = %(worker)s AND queue.locked_at = released.locked_at
 )
 SELECT id, run_at FROM released;
 
@@ -134,10 +139,11 @@ UPDATE graphile_worker._private_jobs AS job
 RETURNING job.id;
 
 -- name: release_strays
--- Hand back jobs and lanes that carry this worker's id under claims that it does not know: they were committed, and their
--- answers lost. Returns the jobs, and of each whether it was returned: what some transaction has locked is left.
+-- Hand back jobs and lanes that carry this worker's id under claims that it does not know: they were committed, and
+-- their answers lost. Returns the jobs, and of each whether it was returned: what some transaction has locked is left.
 SELECT job.id, job.returned
-  FROM slayq._private_return_jobs(%(worker)s, %(ids)s::bigint[], %(claimed)s::timestamptz[], %(lanes)s::integer[]) AS job;
+  FROM slayq._private_return_jobs(
+         %(worker)s, %(ids)s::bigint[], %(claimed)s::timestamptz[], %(lanes)s::integer[]) AS job;
 
 -- name: unserved_identifiers
 -- Identifiers outside `tasks` for which a job is due.

@@ -72,6 +72,21 @@ class PlanTests(SynchronousTestCase):
             },
         )
 
+    def test_adding(self) -> None:
+        """An application's session that began with an empty table does not read the full one for each event."""
+        add = "SELECT public.add_worker_job('busy', %s)"
+        payload = ('{"url":"http://app.test/","retry":0,"event":"e"}',)
+        for _ in range(10):  # more than it takes until the plans are kept
+            self.sql(add, payload)
+        self.fill()
+        self.sql("BEGIN")
+        self.sql(add, payload)
+        self.assertEqual(
+            self.sql("SELECT seq_tup_read FROM pg_stat_xact_user_tables WHERE relname = %s", (JOB_TABLE,)),
+            [(0,)],
+        )
+        self.sql("COMMIT")
+
     def test_empty_queue_beside_a_full_one(self) -> None:
         """A claim for the quiet queue reads next to nothing."""
         self.fill()
