@@ -38,16 +38,13 @@ class Liveness:
         self._looked_at: float | None = None
         self._server: datetime | None = None
 
-    def look(self, beats: Iterable[Beat], server: datetime, now: float) -> list[Beat]:
+    def look(self, beats: Iterable[Beat], server: datetime, now: float) -> None:
         """Take note of the others' beats.
 
         Args:
             beats: all of them.
             server: since when the database server runs.
             now: seconds on the monotonic clock.
-
-        Returns:
-            The dead.
         """
         if self._is_late(now) or server != self._server:
             self._seen.clear()
@@ -58,7 +55,6 @@ class Liveness:
             before, since = self._seen.get(beat.worker, (beat, now))
             seen[beat.worker] = (beat, since if beat.number == before.number else now)
         self._seen = seen
-        return self.dead(now)
 
     def dead(self, now: float) -> list[Beat]:
         """Who is dead if nothing has changed since the last look, which whoever acts upon it must make sure of."""

@@ -10,6 +10,7 @@ import secrets
 import shutil
 import tempfile
 from functools import cache
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg2
@@ -31,6 +32,17 @@ def empty_database(case: SynchronousTestCase) -> str:
 def migrated_database(case: SynchronousTestCase) -> str:
     """The same, with all our schemas in it."""
     return _database_of(case, _migrated_template())
+
+
+def ask(url: str, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+    """Run one statement on a connection of its own, and commit; its rows, if it is one that returns rows."""
+    connection = psycopg2.connect(url)
+    try:
+        with connection, connection.cursor() as cursor:
+            cursor.execute(statement, parameters or None)
+            return cursor.fetchall() if cursor.description else []
+    finally:
+        connection.close()
 
 
 def _database_of(case: SynchronousTestCase, template: str) -> str:

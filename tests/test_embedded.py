@@ -18,18 +18,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from slayq_tw.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from slayq_tw.pgbinaries import Binaries, installed
+from tests.postgres import ask
 from tests.processes import python_environment
-
-
-def ask(url: str, statement: str) -> list[tuple[object, ...]]:
-    """Run one statement on a connection of its own, and commit."""
-    connection = psycopg2.connect(url)
-    try:
-        with connection, connection.cursor() as cursor:
-            cursor.execute(statement)
-            return cursor.fetchall() if cursor.description else []
-    finally:
-        connection.close()
 
 
 class EmbeddedCase(SynchronousTestCase):

@@ -25,10 +25,10 @@ class LivenessTests(SynchronousTestCase):
 
     def look(self, after: float = LOOK, **beats: int) -> list[str]:
         self.now += after
-        dead = self.liveness.look(
+        self.liveness.look(
             [Beat(worker, number, None, None) for worker, number in beats.items()], self.server, self.now
         )
-        return [beat.worker for beat in dead]
+        return [beat.worker for beat in self.liveness.dead(self.now)]
 
     def test_standing_still(self) -> None:
         """Dead after ten seconds in which the number stayed the same, not a look earlier; a living one never."""

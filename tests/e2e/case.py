@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import psycopg2
 from twisted.trial.unittest import TestCase
 
-from tests.postgres import empty_database
+from tests.postgres import ask, empty_database
 from tests.processes import ROOT, Daemon, NodeReceiver
 
 SECRET = 'G,4DgB$.?>X]"w}w1745Xq2nKoM4BG74'
@@ -41,13 +40,7 @@ class EndToEndCase(TestCase):
 
     def sql(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Run one statement on the test's database."""
-        connection = psycopg2.connect(self.url)
-        try:
-            with connection, connection.cursor() as cursor:
-                cursor.execute(statement, parameters or None)
-                return cursor.fetchall() if cursor.description else []
-        finally:
-            connection.close()
+        return ask(self.url, statement, *parameters)
 
     def make_role(self, prefix: str, options: str) -> str:
         """Create a role for the test; its name."""

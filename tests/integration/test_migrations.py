@@ -13,7 +13,7 @@ from slayq_tw.database import Database
 from slayq_tw.errors import MigrationError, SchemaTooNew
 from slayq_tw.migrations import PREFIX, UPSTREAM_MIGRATION, MigrationReport, breaking_revision, migrate
 from slayq_tw.sqlfiles import migration_files
-from tests.postgres import empty_database
+from tests.postgres import ask, empty_database
 
 OURS = [PREFIX + migration.name for migration in migration_files()]
 BREAKING = [1, 3, 11, 13, 14, 16]
@@ -33,13 +33,7 @@ class MigrationTests(TestCase):
         return database
 
     def sql(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        connection = psycopg2.connect(self.url)
-        try:
-            with connection, connection.cursor() as cursor:
-                cursor.execute(statement, parameters or None)
-                return cursor.fetchall() if cursor.description else []
-        finally:
-            connection.close()
+        return ask(self.url, statement, *parameters)
 
     def revisions(self) -> tuple[list[int], list[int]]:
         rows = self.sql("SELECT id, breaking FROM graphile_worker.migrations ORDER BY id")

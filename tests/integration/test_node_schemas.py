@@ -4,7 +4,6 @@ import re
 import subprocess
 from typing import Any
 
-import psycopg2
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
@@ -16,7 +15,7 @@ from slayq_tw.errors import MigrationError
 from slayq_tw.migrations import MigrationReport, migrate
 from slayq_tw.pgbinaries import installed as postgres_installed
 from tests.node_peers import RELEASES, NodeWorker, make_schema
-from tests.postgres import empty_database
+from tests.postgres import ask, empty_database
 
 JOBS = """
 SELECT graphile_worker.add_job('t', '{{"n": 1,  "a":[]}}');
@@ -71,13 +70,7 @@ class NodeSchemaTestCase(TestCase):
         await deferToThread(make_schema, release, url or self.url)
 
     def sql(self, statement: str) -> list[tuple[Any, ...]]:
-        connection = psycopg2.connect(self.url)
-        try:
-            with connection, connection.cursor() as cursor:
-                cursor.execute(statement)
-                return cursor.fetchall() if cursor.description else []
-        finally:
-            connection.close()
+        return ask(self.url, statement)
 
 
 class FreshSchemaTests(NodeSchemaTestCase):

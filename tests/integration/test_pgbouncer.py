@@ -22,7 +22,7 @@ from slayq_tw.listener import JOBS_CHANNEL, Listener
 from slayq_tw.liveness import Beat
 from slayq_tw.migrations import migrate
 from tests.pgbouncer import PgBouncer
-from tests.postgres import empty_database, migrated_database
+from tests.postgres import ask, empty_database, migrated_database
 from tests.waiting import until
 
 STATE = """
@@ -47,15 +47,6 @@ class PoolerCase(TestCase):
         self.addCleanup(database.close)
         await database.open()
         return database
-
-    def sql(self, statement: str, url: str) -> list[tuple[Any, ...]]:
-        connection = psycopg2.connect(url)
-        try:
-            with connection, connection.cursor() as cursor:
-                cursor.execute(statement)
-                return cursor.fetchall() if cursor.description else []
-        finally:
-            connection.close()
 
 
 class ConnectTests(PoolerCase):
@@ -108,7 +99,7 @@ class StateTests(PoolerCase):
         await store.remember_for(600.0)
         await self.tick(store)
         for key in ("completed", "failed", "released"):
-            self.sql(f"SELECT public.add_worker_job('mail', '{{}}', job_key => '{key}')", pooler.url)
+            ask(pooler.url, f"SELECT public.add_worker_job('mail', '{{}}', job_key => '{key}')")
         ((*jobs,),) = await store.claim([(["mail"], 10)])
         self.assertEqual(len(jobs), 3)
         await store.complete(jobs[:1])
@@ -128,7 +119,7 @@ class StateTests(PoolerCase):
         self.assertEqual([state for state in states if state], [])
         held = "SELECT count(*) FROM pg_locks JOIN pg_database AS db ON db.oid = database"
         held += " WHERE locktype = 'advisory' AND datname = current_database()"
-        self.assertEqual(self.sql(held, url), [(0,)])
+        self.assertEqual(ask(url, held), [(0,)])
 
     async def tick(self, store: JobStore) -> None:
         minute = datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(minutes=1)
@@ -158,7 +149,7 @@ class ClientTests(PoolerCase):
             client.add_job(connection, f"{name}_job", {"n": 2})
             end()
         self.assertEqual(
-            self.sql("SELECT task_identifier FROM graphile_worker.jobs ORDER BY 1", url),
+            ask(url, "SELECT task_identifier FROM graphile_worker.jobs ORDER BY 1"),
             [("kept_job",), ("mail",)],
         )
 
