@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import psycopg2
 
+from bench.adding import ADD
 from bench.contestants import Contestant
 from bench.figures import Samples, percentile
 from bench.jobs import identifiers, payload, sample
@@ -23,20 +24,20 @@ PATIENCE = 60.0
 CURVE_SECONDS = 5.0
 """For how long each rate of the curve is sent."""
 
-_ADD = "SELECT add_worker_job(identifier => %s, payload => %s::json)"
-
 
 @dataclass(frozen=True)
 class Latencies:
-    """Seconds of each event until its request was complete at the receiver.
+    """Seconds of each event until its request was complete at the receiver, and what it cost.
 
     Attributes:
         from_commit: since `add_worker_job` had returned.
         from_call: since it was called.
+        transactions: of the worker, from its start until after its stop.
     """
 
     from_commit: list[float]
     from_call: list[float]
+    transactions: int
 
 
 def latencies(rig: Rig, contestant: Contestant, rate: float, seconds: float) -> Latencies:
@@ -46,20 +47,27 @@ def latencies(rig: Rig, contestant: Contestant, rate: float, seconds: float) -> 
         BenchError: some did not arrive.
     """
     queues = list(sample()["queues"])
-    with rig.database(contestant) as database, rig.worker(contestant, database) as worker:
-        rig.warm_up(worker, database, identifiers(sample()))
-        rig.stamping.arrivals()
-        before = rig.stamping.count()
-        sent = _send(database.url, rig.stamping.url, queues, rate, round(rate * seconds))
-        deadline = time.monotonic() + PATIENCE
-        while rig.stamping.count() - before < len(sent):
-            worker.wait(0.05, deadline)
-        arrived = rig.stamping.arrivals()
+    with rig.database(contestant) as database:
+        others = rig.server.transactions(database.name)
+        with rig.worker(contestant, database) as worker:
+            rig.warm_up(worker, database, identifiers(sample()))
+            rig.stamping.arrivals()
+            before = rig.stamping.count()
+            sent = _send(database.url, rig.stamping.url, queues, rate, round(rate * seconds))
+            deadline = time.monotonic() + PATIENCE
+            while rig.stamping.count() - before < len(sent):
+                worker.wait(0.05, deadline)
+            arrived = rig.stamping.arrivals()
+        database.close()
+        rig.server.wait_until_alone(database.name)
+        others += database.statements + len(sent)
+        transactions = rig.server.transactions(database.name) - others
     if missing := sent.keys() - arrived.keys():
         raise BenchError(f"{contestant.name}: {len(missing)} events did not arrive")
     return Latencies(
         [arrived[number] - committed for number, (_, committed) in sent.items()],
         [arrived[number] - called for number, (called, _) in sent.items()],
+        transactions,
     )
 
 
@@ -85,7 +93,7 @@ def _send(
                 time.sleep(max(0.0, begin + number / rate - time.monotonic()))
                 parameters = (queues[number % len(queues)], payload(receiver_url, number))
                 called = time.monotonic()
-                cursor.execute(_ADD, parameters)
+                cursor.execute(ADD, parameters)
                 yield number, called, time.monotonic()
 
     senders = [threading.Thread(target=work, args=(first,)) for first in range(SENDERS)]
@@ -104,6 +112,7 @@ def measure_latency(rig: Rig, plan: Plan, samples: Samples) -> None:
         taken = latencies(rig, contestant, plan.latency_rate, plan.latency_seconds)
         samples.record("latency p50", contestant.name, percentile(taken.from_commit, 0.5) * 1e3)
         samples.record("latency p99", contestant.name, percentile(taken.from_commit, 0.99) * 1e3)
+        samples.record("singly", contestant.name, taken.transactions / len(taken.from_call))
         samples.record("latency p50 from the call", contestant.name, percentile(taken.from_call, 0.5) * 1e3)
         samples.record("latency p99 from the call", contestant.name, percentile(taken.from_call, 0.99) * 1e3)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from bench.adding import measure_adding
 from bench.drain import measure_drain, measure_steady
 from bench.figures import Samples
 from bench.footprint import measure_footprint, measure_memory
@@ -15,6 +16,7 @@ MEASUREMENTS: dict[str, Callable[[Rig, Plan, Samples], None]] = {
     "drain": measure_drain,
     "steady": measure_steady,
     "latency": measure_latency,
+    "adding": measure_adding,
     "footprint": measure_footprint,
     "start": measure_start,
     "memory": measure_memory,

@@ -20,6 +20,7 @@ class Plan:
         jobs: of a drain.
         latency_rate: events a second.
         latency_seconds: for which they are sent.
+        added: events that are stored, one call at a time.
         idle_seconds: for which a worker that has nothing to do is watched.
         memory_jobs: deliveries over which memory has to stay flat, after the first `memory_early`.
         backlog: jobs that wait, or are not due yet, beside those of a measurement.
@@ -39,6 +40,7 @@ class Plan:
     jobs: int = 12_000
     latency_rate: int = 200
     latency_seconds: float = 15.0
+    added: int = 5_000
     idle_seconds: float = 20.0
     memory_jobs: int = 200_000
     memory_early: int = 20_000
@@ -72,6 +74,7 @@ FULL = Plan(
         "drain",
         "steady",
         "latency",
+        "adding",
         "footprint",
         "start",
         "memory",

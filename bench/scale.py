@@ -27,7 +27,7 @@ def measure_backlog(rig: Rig, plan: Plan, samples: Samples) -> None:
         waiting.add(plan.backlog, spread, rig.receiver.url)
         future.add(plan.backlog, spread, rig.receiver.url, due_in=_DAY)
         measured = round(plan.backlog_jobs * 0.9)
-        for _ in plan.fewer_turns():
+        for _ in range(plan.rounds):
             for what, database in (("alone", alone), ("waiting", waiting), ("future", future)):
                 database.add(plan.backlog_jobs, spread, rig.receiver.url)
                 database.settle()

@@ -1,5 +1,6 @@
 """`add_worker_job`: what it hands to Graphile Worker, and what it adds."""
 
+import json
 import math
 from typing import Any
 
@@ -119,6 +120,100 @@ class ArgumentTests(ApplicationTestCase):
         self.app.send("order", key="k")
         listener.rows("SELECT 1")
         self.assertEqual(len(listener.connection.notifies), 1)
+
+
+class KeylessTests(ApplicationTestCase):
+    """An event without a key is stored without add_job where that is possible, and as add_job would have stored it."""
+
+    CALLS: tuple[dict[str, Any], ...] = (
+        {},
+        {"payload": None},
+        {"payload": '{ "a": [1, 1.50] }'},
+        {"payload": "[1]"},
+        {"queue_name": "lane"},
+        {"queue_name": "new lane"},
+        {"identifier": "new function"},
+        {"identifier": "another", "queue_name": "another lane"},
+        {"run_at": "2030-01-01T00:00:00Z", "priority": -7, "max_attempts": 3},
+        {"flags": ["f", "g", "f"]},
+        {"flags": []},
+        {"flags": [None]},
+        {"job_key_mode": "preserve_run_at"},
+        {"job_key_mode": "unsafe_dedupe"},
+        {"job_key_mode": "merge"},
+        {"job_key_mode": None},
+        {"max_attempts": 0},
+        {"max_attempts": 40_000},
+        {"priority": -40_000},
+        {"queue_name": "q" * 200},
+        {"identifier": "i" * 200},
+        {"identifier": None},
+        {"run_at": "infinity"},
+    )
+
+    def test_as_add_job_stores_it(self) -> None:
+        """Every column is the same, and every error."""
+        for call in ({}, {"queue_name": "lane"}):
+            self.app.call("add_worker_job", **{"identifier": "mail", **call})
+        stored = 0
+        for call in self.CALLS:
+            # Each is tried in a transaction of its own that is not kept, so neither finds what the other has made.
+            with self.subTest(**call):
+                ours, theirs = (
+                    self.outcome(function, {"identifier": "mail", **call})
+                    for function in ("public.add_worker_job", "graphile_worker.add_job")
+                )
+                self.assertEqual(ours, theirs)
+                stored += isinstance(ours, dict)
+        self.assertEqual(stored, len(self.CALLS) - 7)  # three numbers, two lengths, two nulls are refused
+
+    def outcome(self, function: str, arguments: dict[str, Any]) -> dict[str, Any] | tuple[str, str | None]:
+        """The stored row and its notices, or the error, of a transaction that is rolled back."""
+        given = ", ".join(f"{name} => %s" for name in arguments)
+        self.app.rows("BEGIN")
+        try:
+            self.app.rows(f"SELECT {function}({given})", *arguments.values())
+            return dict(
+                self.app.value(
+                    """
+                SELECT to_jsonb(job) - 'id' - 'task_id' - 'job_queue_id'
+                       || jsonb_build_object('function', task.identifier, 'lane', lane.queue_name,
+                                             'text', job.payload::text)
+                  FROM graphile_worker._private_jobs AS job
+                  JOIN graphile_worker._private_tasks AS task ON task.id = job.task_id
+                  LEFT JOIN graphile_worker._private_job_queues AS lane ON lane.id = job.job_queue_id
+                 WHERE job.created_at = now()
+                """
+                )
+            ) | {"created_at": None, "updated_at": None, "run_at": arguments.get("run_at")}
+        except psycopg2.Error as error:
+            return type(error).__name__, error.diag.constraint_name
+        finally:
+            self.app.rows("ROLLBACK")
+
+    def test_past_add_job(self) -> None:
+        """Once function and lane are known, add_job has no part in it."""
+        self.app.send("order", queue_name="lane")
+        self.app.rows(STUB.format(failures=1000))
+        self.app.send("order")
+        self.app.send("order", queue_name="lane")
+        self.assertEqual(
+            (len(self.app.jobs()), self.app.value("SELECT is_called FROM public.tries")), (3, False)
+        )
+
+    def test_announced(self) -> None:
+        """One call, one notice, as Graphile Worker words it; also of two calls in one transaction."""
+        self.app.send("order")
+        listener = self.application()
+        listener.rows('LISTEN "jobs:insert"')
+        self.app.rows("BEGIN")
+        self.app.send("order")
+        self.app.send("order")
+        self.app.rows("COMMIT")
+        listener.rows("SELECT 1")
+        self.assertEqual(
+            [json.loads(notice.payload)["count"] for notice in listener.connection.notifies], [1, 1]
+        )
 
 
 class NullAnswerTests(ApplicationTestCase):

@@ -74,8 +74,8 @@ class PlanTests(SynchronousTestCase):
 
     def test_adding(self) -> None:
         """An application's session that began with an empty table does not read the full one for each event."""
-        add = "SELECT public.add_worker_job('busy', %s)"
-        payload = ('{"url":"http://app.test/","retry":0,"event":"e"}',)
+        add = "SELECT public.add_worker_job('busy', %s), graphile_worker.add_job('busy', %s)"
+        payload = ('{"url":"http://app.test/","retry":0,"event":"e"}',) * 2
         for _ in range(10):  # more than it takes until the plans are kept
             self.sql(add, payload)
         self.fill()
