@@ -62,7 +62,7 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]  # txpostgres has
     def connect(self) -> Deferred[None]:
         """Open, or open again.
 
-        Fails with: DatabaseUnavailable, also when the server refuses the log-in (see `is_hopeless`).
+        Fails with: DatabaseUnavailable, also when the server refuses the log-in (see `may_pass`).
         """
         return Deferred.fromCoroutine(self._open())
 

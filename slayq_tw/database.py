@@ -9,8 +9,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from slayq_tw.connection import Connection
-from slayq_tw.errors import DatabaseUnavailable
-from slayq_tw.pgerrors import is_hopeless, translate
+from slayq_tw.errors import DatabaseError, DatabaseUnavailable
+from slayq_tw.pgerrors import may_pass, translate
 
 POOL_SIZE = 4
 STATEMENT_TIMEOUT = 30.0
@@ -20,7 +20,7 @@ ANSWER_GRACE = 5.0
 URGENT_GRACE = 1.0
 """The same for an urgent statement, which can be tried again on another connection."""
 START_MIN_DELAY, START_MAX_DELAY = 0.5, 15.0
-"""Seconds between two attempts to reach a database that is not there yet."""
+"""Seconds between two attempts, while starting, on a database that cannot be used yet."""
 
 T = TypeVar("T")
 Parameters = Mapping[str, Any] | Sequence[Any] | None
@@ -72,31 +72,47 @@ class Database:
             DatabaseUnavailable: the server refuses for a reason that waiting does not cure.
         """
         first, *others = self._connections
+        try:
+            await self.persist(first.connect)
+        except DatabaseUnavailable as error:
+            raise DatabaseUnavailable(f"{self._display}: {error}", error.sqlstate) from error
+        # A second connection may be refused (too many clients): it is tried again while the first one works.
+        connecting = [other.connect().addErrback(self._reconnect_later, other) for other in others]
+        await DeferredList(connecting)
+        self.log.info("{event}: {database}", event="database_connected", database=self._display)
+
+    async def persist(self, step: Callable[[], Awaitable[object]]) -> None:
+        """Do something without which nothing else can begin; again and again as long as the database is away, is full,
+        or may only be read.
+
+        Args:
+            step: whatever it does must bear to be done again, also when it seemed to fail.
+
+        Raises:
+            DatabaseError: of the step, when waiting does not cure it, or when we are closed.
+        """
         delay = START_MIN_DELAY
         while True:
             try:
-                await first.connect()
-                break
-            except DatabaseUnavailable as error:
-                if is_hopeless(error) or self._closed:
-                    raise DatabaseUnavailable(f"{self._display}: {error}", error.sqlstate) from error
+                await step()
+            except DatabaseError as error:
+                if self._closed or not may_pass(error):
+                    raise
                 self.log.warn(
-                    "{event}: {database} is not there yet ({reason}); next attempt in {delay:.1f} s",
+                    "{event}: {database} cannot be used yet ({reason}); next attempt in {delay:.1f} s",
                     event="database_waiting",
                     database=self._display,
                     reason=str(error),
                     delay=delay,
                 )
+            else:
+                return
             self._pause = deferLater(self._reactor, delay)
             try:
                 await self._pause
             except CancelledError as error:
                 raise DatabaseUnavailable("closed while waiting for the database") from error
             delay = min(delay * 1.7, START_MAX_DELAY)
-        # A second connection may be refused (too many clients): it is tried again while the first one works.
-        connecting = [other.connect().addErrback(self._reconnect_later, other) for other in others]
-        await DeferredList(connecting)
-        self.log.info("{event}: {database}", event="database_connected", database=self._display)
 
     def _reconnect_later(self, failure: Failure, connection: Connection) -> None:
         failure.trap(DatabaseUnavailable)

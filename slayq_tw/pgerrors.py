@@ -67,6 +67,11 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def is_hopeless(error: DatabaseError) -> bool:
-    """Whether a failed connect will fail for ever: a refused password, a missing database, role or privilege."""
-    return any(text in str(error) for text in _HOPELESS)
+def may_pass(error: DatabaseError) -> bool:
+    """Whether waiting may cure it: a server that is away, full, or may only be read, or a transaction that lost.
+
+    Not a refused password, or a missing database, role or privilege.
+    """
+    if isinstance(error, DatabaseUnavailable):
+        return not any(text in str(error) for text in _HOPELESS)
+    return error.sqlstate is not None and error.sqlstate[:2] in ("40", "53")

@@ -112,9 +112,9 @@ class SlayQService(MultiService):
 
     async def _bring_up(self) -> None:
         await self.database.open()
-        await self._prepare()
+        await self.database.persist(self._prepare)
         await self._listener.open()
-        await self._heartbeat.enter()
+        await self.database.persist(self._heartbeat.enter)
         self._heartbeat.startService()
         if not self.running:
             return

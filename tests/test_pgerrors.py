@@ -8,8 +8,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from txpostgres.reconnection import ConnectionDead
 
-from slayq_tw.errors import DatabaseError, DatabaseUnavailable
-from slayq_tw.pgerrors import is_dead, is_hopeless, translate
+from slayq_tw.errors import DatabaseError, DatabaseUnavailable, MigrationError
+from slayq_tw.pgerrors import is_dead, may_pass, translate
 
 
 def coded(error: type[psycopg2.Error], sqlstate: str) -> psycopg2.Error:
@@ -62,15 +62,29 @@ class ErrorTests(SynchronousTestCase):
         self.assertEqual(timed_out and timed_out.sqlstate, "57014")
         self.assertIsNone(translate(Failure(ValueError())))
 
-    def test_hopeless(self) -> None:
+    def test_refused_for_good(self) -> None:
         """A refused password or a missing database ends the start, a server that is starting does not."""
         for text, expected in (
-            ('FATAL: password authentication failed for user "app"', True),
-            ('FATAL: database "app" does not exist', True),
-            ('FATAL: role "app" does not exist', True),
-            ('FATAL: permission denied for database "app"', True),
-            ("FATAL: the database system is starting up", False),
-            ("FATAL: sorry, too many clients already", False),
-            ("Connection refused Is the server running on that host?", False),
+            ('FATAL: password authentication failed for user "app"', False),
+            ('FATAL: database "app" does not exist', False),
+            ('FATAL: role "app" does not exist', False),
+            ('FATAL: permission denied for database "app"', False),
+            ("FATAL: the database system is starting up", True),
+            ("FATAL: sorry, too many clients already", True),
+            ("Connection refused Is the server running on that host?", True),
         ):
-            self.assertEqual(is_hopeless(DatabaseUnavailable(text)), expected, text)
+            self.assertEqual(may_pass(DatabaseUnavailable(text)), expected, text)
+
+    def test_passing(self) -> None:
+        """A full disk, a read-only database and a deadlock are waited for; what the server refuses otherwise is not."""
+        for sqlstate, expected in (
+            ("53100", True),
+            ("53200", True),
+            ("40P01", True),
+            ("42501", False),
+            ("42P07", False),
+        ):
+            self.assertEqual(may_pass(DatabaseError("refused", sqlstate)), expected, sqlstate)
+        read_only = translate(Failure(coded(pg.ReadOnlySqlTransaction, "25006")))
+        self.assertTrue(read_only and may_pass(read_only))
+        self.assertFalse(may_pass(MigrationError("Postgres 12 or newer is required")))

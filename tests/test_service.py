@@ -1,5 +1,6 @@
 """`slayq_tw.service`: the order at start and stop, with stand-ins for everything that waits."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from twisted.application.service import Service
@@ -24,6 +25,9 @@ class Parts:
     async def open(self) -> None:
         self.events.append("open")
         await self.opening
+
+    async def persist(self, step: Callable[[], Awaitable[object]]) -> None:
+        await step()
 
     async def close(self) -> None:
         self.events.append("close")

@@ -1,6 +1,9 @@
 """The database goes away and comes back."""
 
+from urllib.parse import urlsplit
+
 from tests.e2e.case import SAMPLE, EndToEndCase
+from tests.postgres import ask
 from tests.proxy import Proxy
 
 
@@ -56,6 +59,15 @@ class OutageTests(EndToEndCase):
         daemon = self.daemon(SLAY_Q_DATABASE_URL=self.proxied_url)
         await daemon.wait_for_line("database_waiting")
         self.proxy.let_through()
+        await daemon.ready()
+
+    async def test_read_only_at_the_start(self) -> None:
+        """So is one that may only be read for the moment, and it is said why."""
+        name, elsewhere = self.url.rpartition("/")[2], urlsplit(self.url)._replace(path="/template1").geturl()
+        ask(elsewhere, f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+        daemon = self.daemon()
+        self.assertIn("read-only", await daemon.wait_for_line("database_waiting"))
+        ask(elsewhere, f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
         await daemon.ready()
 
     async def test_stop_during_an_outage(self) -> None:
