@@ -8,7 +8,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from slayq_tw.errors import DatabaseError
-from slayq_tw.jobs import MAX_CLAIM, Job, JobStore
+from slayq_tw.job import Job
+from slayq_tw.jobs import MAX_CLAIM, JobStore
 
 BACKLOG_GLANCE = 0.02
 """Seconds between two looks whether results are still behind."""

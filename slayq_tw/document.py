@@ -28,7 +28,7 @@ class LateDocument:
     """
 
     def __init__(self, make: Callable[[], bytes], keyring: Keyring, url: str, webhook_id: str) -> None:
-        self._make = make
+        self._make: Callable[[], bytes] | None = make
         self._keyring = keyring
         self._signer = keyring.signer(url)
         self._webhook_id = webhook_id
@@ -36,7 +36,10 @@ class LateDocument:
     @cached_property
     def body(self) -> bytes:
         """The bytes, from now on."""
-        return self._make()
+        assert self._make is not None
+        body = self._make()
+        self._make = None  # it has what they were made of, which may be as large again
+        return body
 
     @property
     def fields(self) -> Fields:

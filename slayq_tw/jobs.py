@@ -1,62 +1,18 @@
-"""`Job` and `JobStore`: the daemon's side of the job tables, in terms of claims and what becomes of them."""
+"""`JobStore`: the daemon's side of the job tables, in terms of claims and what becomes of them."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from secrets import token_hex
-from typing import NamedTuple
 
 from slayq_tw.configcheck import CRON_IDENTIFIER, DEFAULT_MAX_PAYLOAD
 from slayq_tw.database import Cursor, Database
 from slayq_tw.errors import DatabaseError
+from slayq_tw.job import Failure, Job
 from slayq_tw.sqlfiles import named_queries
 
 CRON_KEY = "cron"
 MAX_CLAIM = 16 * 1024 * 1024
 """Bytes of payload after which a claim takes no further jobs; so it has one payload more than that, at most."""
-
-
-class Job(NamedTuple):
-    """A claimed job, as it was at its claim.
-
-    Attributes:
-        identifier: the task identifier, a queue's name or alias.
-        payload: the JSON text, byte for byte; None when it is too large.
-        attempts: this attempt's number, 1 at the first.
-        lane: id of the serial queue, or None.
-        locked_at: when it was claimed: with the worker's id, the claim's identity.
-        revision: of the keyed request that was claimed.
-        fault: why there is no payload.
-    """
-
-    id: int
-    identifier: str
-    payload: str | None
-    attempts: int
-    max_attempts: int
-    key: str | None
-    priority: int
-    run_at: datetime
-    lane: int | None
-    locked_at: datetime
-    revision: int
-    fault: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A failed attempt.
-
-    Attributes:
-        error: one line for `last_error`.
-        delay: seconds from now before which it may not run again, 0 for the usual back-off.
-        final: whether it fails for good, whatever attempts are left.
-    """
-
-    job: Job
-    error: str
-    delay: float = 0.0
-    final: bool = False
 
 
 def _array(elements: Iterable[object]) -> str:
@@ -137,7 +93,7 @@ class JobStore:
         claimed: list[list[Job]] = [[] for _ in requests]
         for number, task, *rest in rows:
             job = Job(number, self._names[task], *rest)
-            self._held[job.id] = job
+            self._held[job.id] = job.slim()
             claimed[group_of[task]].append(job)
         for jobs in claimed:
             jobs.sort(key=lambda job: (job.priority, job.run_at, job.id))
@@ -291,5 +247,6 @@ class JobStore:
 
     def _let_go(self, jobs: Iterable[Job]) -> None:
         for job in jobs:
-            if self._held.get(job.id) is job:  # it may have been claimed again since
+            held = self._held.get(job.id)
+            if held is not None and held.locked_at == job.locked_at:  # it may have been claimed again since
                 del self._held[job.id]

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 
-from slayq_tw.jobs import Job
+from slayq_tw.job import Job
 
 FASTEST = 0.05
 """Seconds between two looks right after work: a job is often followed by another."""

@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 
 from slayq_tw.claims import Claimer
 from slayq_tw.errors import DatabaseError
-from slayq_tw.jobs import Job
+from slayq_tw.job import Job
 from slayq_tw.loop import SupervisedLoop
 
 POLL_INTERVAL = 1.0
@@ -167,7 +167,7 @@ class QueuePoller(Service):
             self._too_many = True
         self._slots.acquire()  # at once: there is a token
         self._in_flight.add(delivery)
-        delivery.addBoth(self._finished, job, delivery, begun)
+        delivery.addBoth(self._finished, job.slim(), delivery, begun)
 
     def _finished(self, result: object, job: Job, delivery: Deferred[None], begun: float) -> None:
         if isinstance(result, Failure):

@@ -12,7 +12,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure as TwistedFailure
 
 from slayq_tw.errors import DatabaseError, DatabaseUnavailable
-from slayq_tw.jobs import Failure, Job, JobStore
+from slayq_tw.job import Failure, Job
+from slayq_tw.jobs import JobStore
 
 BATCH = 500
 """Results of one kind in one statement, at most."""

@@ -12,7 +12,8 @@ from slayq_tw.circuit import Circuits
 from slayq_tw.configcheck import CRON_IDENTIFIER
 from slayq_tw.delivery import Answer, WebhookSender
 from slayq_tw.errors import DeliveryError, DestinationRefused, NoAnswer, PayloadError
-from slayq_tw.jobs import CRON_KEY, Failure, Job
+from slayq_tw.job import Failure, Job
+from slayq_tw.jobs import CRON_KEY
 from slayq_tw.payload import parse_payload, request_body
 from slayq_tw.results import Deferral, ResultWriter
 from slayq_tw.retry import Outcome, outcome_for, retry_after
@@ -89,7 +90,7 @@ class JobWorker:
         delivering: Deferred[Any] = maybeDeferred(self._deliver, job)
         if delivering.called and delivering.result is _PUT_OFF:
             return None
-        return delivering.addErrback(self._broken, job)
+        return delivering.addErrback(self._broken, job.slim())
 
     def _deliver(self, job: Job) -> Any:
         if job.payload is None:
@@ -100,7 +101,7 @@ class JobWorker:
         except PayloadError as error:
             self._fail(job, str(error), final=True)
             return None
-        url = payload.url
+        url, job = payload.url, job.slim()
         if self._circuits.trouble and self._is_in_vain(job, url):
             return _PUT_OFF
         key = job_key_of(job)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from twisted.internet.defer import Deferred
 
-from slayq_tw.jobs import Failure, Job
+from slayq_tw.job import Failure, Job
 
 START = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 

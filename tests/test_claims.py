@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from slayq_tw.claims import BACKLOG_GLANCE, LARGE, REFRESH_INTERVAL, SECOND_SWEEP, Claimer
 from slayq_tw.errors import DatabaseError, DatabaseUnavailable
-from slayq_tw.jobs import Job
+from slayq_tw.job import Job
 from tests.fakes import RecordingStore, a_job
 
 

@@ -4,7 +4,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from slayq_tw.jobs import Job
+from slayq_tw.job import Job
 from slayq_tw.pace import FASTEST, Pace, interval
 from tests.fakes import a_job
 

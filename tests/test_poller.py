@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from slayq_tw.errors import DatabaseUnavailable
-from slayq_tw.jobs import Job
+from slayq_tw.job import Job
 from slayq_tw.poller import AHEAD, MAX_AHEAD, POLL_INTERVAL, QueuePoller
 from tests.fakes import a_job
 

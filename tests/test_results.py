@@ -8,7 +8,7 @@ from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from slayq_tw.errors import DatabaseError, DatabaseUnavailable
-from slayq_tw.jobs import Failure
+from slayq_tw.job import Failure
 from slayq_tw.results import (
     BEHIND,
     ENOUGH,

@@ -16,6 +16,11 @@ DECLARE
   stored graphile_worker._private_jobs;
 BEGIN
   IF job_key IS NULL THEN
+    -- As add_job has it: whoever deletes names that no job uses waits until this job can be seen, and is waited for.
+    LOCK TABLE graphile_worker._private_tasks IN ROW EXCLUSIVE MODE;
+    IF queue_name IS NOT NULL THEN
+      LOCK TABLE graphile_worker._private_job_queues IN ROW EXCLUSIVE MODE;
+    END IF;
     INSERT INTO graphile_worker._private_jobs AS job
            (job_queue_id, task_id, payload, run_at, max_attempts, priority, flags)
     SELECT lane.id, task.id, coalesce(add_worker_job.payload, '{}'::pg_catalog.json),

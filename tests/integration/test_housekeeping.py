@@ -19,6 +19,7 @@ from slayq_tw.housekeeping import Housekeeping, HousekeepingService, Swept
 from slayq_tw.sqlfiles import named_queries
 from tests.postgres import migrated_database
 
+ADDERS = ("graphile_worker.add_job", "public.add_worker_job")
 FUTURE = datetime(2999, 1, 1, tzinfo=UTC)
 
 
@@ -215,15 +216,19 @@ class CollectQueuesTests(HousekeepingTestCase):
 
     async def test_add_during_a_collection(self) -> None:
         """An add that comes while queues are deleted waits, and makes its queue anew; also with plans cached."""
+        for function in ADDERS:
+            await self.add_during_a_collection(f"SELECT {function}('mail', queue_name => 'lane')")
+            self.sql("DELETE FROM graphile_worker._private_jobs")
+
+    async def add_during_a_collection(self, statement: str) -> None:
         queries = named_queries("housekeeping.sql")
-        statement = "SELECT graphile_worker.add_job('mail', queue_name => 'lane')"
         application = self.connect()
         with application.cursor() as cursor:
             for _ in range(8):  # from the sixth call on, generic plans are kept
                 cursor.execute(statement)
                 application.rollback()
         self.empty_lane()
-        ((old,),) = self.sql("SELECT id FROM graphile_worker._private_job_queues")
+        ((old,),) = self.sql("SELECT id FROM graphile_worker._private_job_queues WHERE queue_name = 'lane'")
 
         def add() -> None:
             with application, application.cursor() as cursor:
@@ -285,8 +290,14 @@ class CollectTasksTests(HousekeepingTestCase):
     async def test_uncommitted_add(self) -> None:
         """While a transaction that added a job is open, nothing is deleted."""
         self.sql("DELETE FROM graphile_worker._private_jobs WHERE id = %s", self.add("old"))
+        for function in ADDERS:
+            application = self.connect()
+            with application.cursor() as cursor:
+                cursor.execute(f"SELECT {function}('old')")
+                self.assertIsNone(await self.housekeeping.collect_tasks(), function)
+            application.rollback()
         with self.connect() as application, application.cursor() as cursor:
-            cursor.execute("SELECT graphile_worker.add_job('old')")
+            cursor.execute("SELECT public.add_worker_job('old')")
             self.assertIsNone(await self.housekeeping.collect_tasks())
         self.assertEqual(await self.housekeeping.collect_tasks(), [])
         self.assertEqual(self.tasks(), ["old"])

@@ -13,7 +13,8 @@ from slayq_tw.configcheck import CRON_IDENTIFIER
 from slayq_tw.conninfo import parse
 from slayq_tw.database import Database
 from slayq_tw.errors import DatabaseError
-from slayq_tw.jobs import Failure, Job, JobStore
+from slayq_tw.job import Failure, Job
+from slayq_tw.jobs import JobStore
 from slayq_tw.results import LOCK_NOT_AVAILABLE
 from tests.postgres import migrated_database
 

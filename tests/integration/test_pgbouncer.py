@@ -17,7 +17,8 @@ from slayq_tw.errors import DatabaseError, DatabaseUnavailable
 from slayq_tw.grants import apply_grants
 from slayq_tw.heartbeat import Heartbeat
 from slayq_tw.housekeeping import Housekeeping
-from slayq_tw.jobs import Failure, JobStore
+from slayq_tw.job import Failure
+from slayq_tw.jobs import JobStore
 from slayq_tw.listener import JOBS_CHANNEL, Listener
 from slayq_tw.liveness import Beat
 from slayq_tw.migrations import migrate

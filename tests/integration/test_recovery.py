@@ -13,7 +13,8 @@ from twisted.logger import capturedLogs
 from slayq_tw import whereabouts
 from slayq_tw.errors import DatabaseError
 from slayq_tw.heartbeat import INTERVAL, Heartbeat
-from slayq_tw.jobs import Failure, Job, JobStore
+from slayq_tw.job import Failure, Job
+from slayq_tw.jobs import JobStore
 from slayq_tw.liveness import DEAD_AFTER
 from slayq_tw.sqlfiles import named_queries
 from tests.integration.test_jobs import JobStoreTestCase
