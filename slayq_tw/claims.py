@@ -85,9 +85,9 @@ class Claimer:
             self._clock.callLater(0, self._send)
 
     @property
-    def lost_an_answer(self) -> bool:
-        """Whether jobs may carry our id that nobody here knows of."""
-        return bool(self._sweeps)
+    def misses_an_answer(self) -> bool:
+        """Whether jobs may carry our id that nobody here knows of: a claim's answer was lost, or has not come yet."""
+        return self._busy or bool(self._sweeps)
 
     def settled(self) -> "Deferred[None]":
         """Fires when no claim is under way."""

@@ -13,6 +13,7 @@ from slayq_tw.claims import Claimer
 from slayq_tw.errors import DatabaseError
 from slayq_tw.job import Job
 from slayq_tw.loop import SupervisedLoop
+from slayq_tw.over import over
 
 POLL_INTERVAL = 1.0
 """Seconds between two looks at a queue that nothing announced."""
@@ -214,18 +215,6 @@ class QueuePoller(Service):
 
     async def _drain(self) -> None:
         await self._loop.stop()
-        await self._claimer.settled()
         self._fill()  # not running: hands back what has not begun
-        await DeferredList([_over(delivery) for delivery in self._in_flight])
-
-
-def _over(delivery: Deferred[None]) -> Deferred[None]:
-    """Fires when a delivery that somebody else watches is over, however it ended."""
-    over: Deferred[None] = Deferred()
-
-    def pass_on(result: Any) -> Any:
-        over.callback(None)
-        return result
-
-    delivery.addBoth(pass_on)
-    return over
+        await self._claimer.settled()  # what it brings is handed back too
+        await DeferredList([over(delivery) for delivery in self._in_flight])

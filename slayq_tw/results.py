@@ -14,6 +14,7 @@ from twisted.python.failure import Failure as TwistedFailure
 from slayq_tw.errors import DatabaseError, DatabaseUnavailable
 from slayq_tw.job import Failure, Job
 from slayq_tw.jobs import JobStore
+from slayq_tw.over import over
 
 BATCH = 500
 """Results of one kind in one statement, at most."""
@@ -127,10 +128,8 @@ class ResultWriter:
         if self._pause is not None:
             self._pause.cancel()
         if self._writing is not None:
-            done: Deferred[None] = Deferred()
-            self._writing.addBoth(lambda _: done.callback(None))
             with suppress(TimeoutError):
-                await done.addTimeout(timeout, self._clock)
+                await over(self._writing).addTimeout(timeout, self._clock)
         if self.pending:
             self.log.error(
                 "{event}: {count} results could not be written before the stop; "

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -26,6 +26,7 @@ from slayq_tw.jobs import JobStore
 from slayq_tw.keyring import Keyring, warn_of_samples
 from slayq_tw.listener import Listener
 from slayq_tw.migrations import breaking_revision, migrate
+from slayq_tw.over import over
 from slayq_tw.pace import Pace
 from slayq_tw.poller import QueuePoller
 from slayq_tw.posting import direct, through_treq
@@ -91,6 +92,7 @@ class SlayQService(MultiService):
         self._brought_up: Deferred[None] | None = None
         self._waiting: list[Deferred[None]] = []
         self._stopping: Deferred[None] | None = None
+        self._cut: Deferred[None] = Deferred()
         self.state = "stopped"
 
     def startService(self) -> None:
@@ -98,6 +100,7 @@ class SlayQService(MultiService):
         super().startService()  # no children yet: one added before this line would start twice
         self.state = "starting"
         self._stopping = None
+        self._cut = Deferred()
         self._brought_up = Deferred.fromCoroutine(self._bring_up())
         self._brought_up.addErrback(self._give_up)
 
@@ -162,25 +165,20 @@ class SlayQService(MultiService):
 
     def stopService(self) -> Deferred[None]:
         """Claim nothing more, let deliveries finish within the grace period, write every result, close."""
-        over: Deferred[None] = Deferred()
         if self._stopping is None:
             self._stopping = Deferred.fromCoroutine(self._take_down())
             self._stopping.addErrback(self._stop_failed)
-
-        def pass_on(result: Any) -> Any:
-            over.callback(None)
-            return result
-
-        self._stopping.addBoth(pass_on)
-        return over
+        return over(self._stopping)
 
     def _stop_failed(self, failure: Failure) -> None:
         self.log.failure("{event}", failure, event="stop_failed")
 
     def cut_grace(self) -> None:
-        """End the deliveries in flight now; their jobs are handed back."""
+        """End the deliveries in flight now, whose jobs are handed back, and wait for no statement that has no answer."""
         for poller in self._pollers:
             poller.cut()
+        if not self._cut.called:
+            self._cut.callback(None)
 
     async def _take_down(self) -> None:
         self.running = False
@@ -198,12 +196,14 @@ class SlayQService(MultiService):
                 grace=self._grace,
             )
         end_of_grace = self._reactor.callLater(self._grace, self.cut_grace)
-        await super().stopService()  # they drain side by side
+        drained = super().stopService()  # side by side
+        await DeferredList([over(drained), self._cut], fireOnOneCallback=True)
         if end_of_grace.active():
             end_of_grace.cancel()
         await self._results.flush(FLUSH_TIMEOUT)
         await self._heartbeat.stopService()
-        await self.database.close()
+        await self.database.close()  # statements that nobody waited for have failed now
+        await over(drained)
         for child in list(self):
             child.disownServiceParent()  # so that a next start begins anew
         self.state = "stopped"
@@ -268,7 +268,7 @@ def build(
     worker = JobWorker(sender, results, timeouts, Circuits(reactor, recall.waiting), now, verbose=verbose)
     claimer = Claimer(store, reactor, lambda: results.behind)
     heartbeat = Heartbeat(
-        database, store.worker, reactor, lambda: store.held > 0 or claimer.lost_an_answer, wake, hand_back
+        database, store.worker, reactor, lambda: store.held > 0 or claimer.misses_an_answer, wake, hand_back
     )
     pace = Pace(lambda: listener.hears, wake, reactor)
     work = pace.following(worker.work)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, TimeoutError
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
@@ -105,6 +105,10 @@ class Child:
         """Everything printed so far."""
         return self.output.lines
 
+    @property
+    def _tail(self) -> str:
+        return "output:\n" + "\n".join(self.lines[-60:])
+
     async def until(self, happened: Callable[[], bool], what: str, patience: float = PATIENCE) -> None:
         """Wait for a condition on the output; fails when the process ends, or hangs, before it."""
         waiting = self.output.when(lambda: happened() or self.output.ended is not None)
@@ -113,8 +117,7 @@ class Child:
             await waiting
         finally:
             if not happened():
-                tail = "\n".join(self.lines[-60:])
-                raise AssertionError(f"{self._name}: no {what}; ended: {self.output.ended}; output:\n{tail}")
+                raise AssertionError(f"{self._name}: no {what}; ended: {self.output.ended}; {self._tail}")
 
     async def wait_for_line(self, text: str, patience: float = PATIENCE) -> str:
         """Wait for a line that contains the text; that line."""
@@ -123,7 +126,11 @@ class Child:
 
     async def wait_for_end(self, patience: float = PATIENCE) -> int:
         """Wait for the end; the exit status."""
-        await self.output.when(lambda: self.output.ended is not None).addTimeout(patience, reactor)
+        ended = self.output.when(lambda: self.output.ended is not None)
+        try:
+            await ended.addTimeout(patience, reactor)
+        except TimeoutError as error:
+            raise AssertionError(f"{self._name}: no end within {patience:g} s; {self._tail}") from error
         assert self.output.ended is not None
         return self.output.ended
 

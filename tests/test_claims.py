@@ -123,6 +123,15 @@ class ClaimerTests(SynchronousTestCase):
         self.assertEqual(self.store.asked(), [])
         self.successResultOf(self.claimer.settled())
 
+    def test_missing_answer(self) -> None:
+        """While a claim is under way, jobs may carry our id that nobody knows of."""
+        self.assertFalse(self.claimer.misses_an_answer)
+        self.hunger(self.mail, 4)
+        self.clock.advance(0)
+        self.assertTrue(self.claimer.misses_an_answer)
+        self.store.answer([[]])
+        self.assertFalse(self.claimer.misses_an_answer)
+
     def test_lost_answer(self) -> None:
         """After a lost answer, strays are handed back before the next claim, and once more later."""
         self.lose_an_answer()
@@ -138,11 +147,11 @@ class ClaimerTests(SynchronousTestCase):
         self.lose_an_answer()
         self.clock.advance(SECOND_SWEEP)
         self.assertEqual(self.names_of_next_claim(left=1), ["release_strays", "claim"])
-        self.assertTrue(self.claimer.lost_an_answer)
+        self.assertTrue(self.claimer.misses_an_answer)
         self.assertEqual(self.names_of_next_claim(), ["claim"])
         self.clock.advance(SECOND_SWEEP)
         self.assertEqual(self.names_of_next_claim(strays=[7])[-2:], ["release_strays", "claim"])
-        self.assertFalse(self.claimer.lost_an_answer)
+        self.assertFalse(self.claimer.misses_an_answer)
 
     def test_sweep_that_fails(self) -> None:
         """Strays that could not be handed back are looked for again."""
@@ -165,7 +174,7 @@ class ClaimerTests(SynchronousTestCase):
         self.clock.advance(0)
         self.store.answer(ZeroDivisionError("oops"))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-        self.assertTrue(self.claimer.lost_an_answer)
+        self.assertTrue(self.claimer.misses_an_answer)
         self.assertEqual(self.names_of_next_claim(), ["release_strays", "claim"])
 
     def lose_an_answer(self) -> None:

@@ -261,6 +261,21 @@ class QueuePollerTests(SynchronousTestCase):
         self.finish(12)
         self.successResultOf(stopping)
 
+    def test_stop_hands_back_during_a_claim(self) -> None:
+        """They do not wait for the answer to a claim that is under way: it may never come."""
+        self.be_fast()
+        self.answer(11, 12, 13)
+        claims = len(self.claims)
+        self.poller.wake()
+        self.assertEqual(len(self.claims), claims + 1)
+        stopping = self.poller.stopService()
+        self.assertEqual(self.released, [13])
+        self.finish(11)
+        self.finish(12)
+        self.assertNoResult(stopping)
+        self.answer()
+        self.successResultOf(stopping)
+
     def test_claim_that_is_answered_after_the_stop(self) -> None:
         """Jobs that arrive when the queue is stopping go back."""
         stopping = self.poller.stopService()

@@ -20,6 +20,7 @@ class Parts:
         self.opening: Deferred[None] = succeed(None)
         self.preparing: Deferred[None] = succeed(None)
         self.draining: Deferred[None] = succeed(None)
+        self.mute = False  # whether what drains waits for an answer of the database
 
     # Database
     async def open(self) -> None:
@@ -33,6 +34,8 @@ class Parts:
         self.events.append("close")
         if not self.opening.called:
             self.opening.errback(DatabaseUnavailable("closed while waiting"))
+        if not self.draining.called:
+            self.draining.callback(None)
 
     # migrations
     async def prepare(self) -> None:
@@ -88,7 +91,7 @@ class FakePoller(Service):
 
     def cut(self) -> None:
         self.parts.events.append("cut")
-        if not self.parts.draining.called:
+        if not self.parts.draining.called and not self.parts.mute:
             self.parts.draining.callback(None)
 
     def wake(self) -> None:
@@ -153,6 +156,22 @@ class SlayQServiceTests(SynchronousTestCase):
         self.reactor.advance(0.1)
         self.successResultOf(stopping)
         self.assertEqual(self.parts.events[-4:], ["cut", f"flush {FLUSH_TIMEOUT}", "last beat", "close"])
+
+    def test_statement_without_an_answer(self) -> None:
+        """What still waits for the database after the grace period does so until that is closed, after the results."""
+        self.parts.draining = Deferred()
+        self.parts.mute = True
+        self.service.startService()
+        stopping = self.service.stopService()
+        self.reactor.advance(8.0)
+        self.successResultOf(stopping)
+        self.assertEqual(self.parts.events[-4:], ["cut", f"flush {FLUSH_TIMEOUT}", "last beat", "close"])
+        self.service.startService()  # and the next stop has its grace again
+        self.parts.draining = Deferred()
+        stopping = self.service.stopService()
+        self.assertNoResult(stopping)
+        self.reactor.advance(8.0)
+        self.successResultOf(stopping)
 
     def test_grace_cut_short(self) -> None:
         """A second signal does not wait for it."""

@@ -82,3 +82,16 @@ class OutageTests(EndToEndCase):
         await daemon.wait_for_line("results_waiting")
         self.assertEqual(await daemon.stop(patience=10), 0)
         self.assertTrue(any("results_lost: 1" in line for line in daemon.lines), daemon.lines)
+
+    async def test_stop_with_half_open_connections(self) -> None:
+        """Neither does a stop wait for statements that get no answer: the next daemon sees to what they may have done."""
+        await self.receiver.ready()
+        daemon = self.daemon({**SAMPLE, "grace": 1}, SLAY_Q_DATABASE_URL=self.proxied_url)
+        await daemon.ready()
+        self.proxy.swallow()
+        self.send("mail", n=1)
+        await daemon.wait_for_line("database_connection_lost")  # by then a claim is under way
+        self.assertEqual(await daemon.stop(patience=8), 0)
+        self.assertFalse([line for line in daemon.lines if "Traceback" in line or "stop_failed" in line])
+        await self.daemon(SLAY_Q_DATABASE_URL=self.url).ready()
+        await self.receiver.wait_for(1)
