@@ -38,21 +38,25 @@ def _run(plan: Plan, out: Path, *, show: bool) -> int:
     """Measure and report, also when it ends half-way; the exit status."""
     samples = Samples()
     about: list[tuple[str, str]] = []
-    status = 0
     try:
         if plan.has_curves:
             plots.check()
         _measure(plan, samples, about)
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
-        status = 1
-    if samples.values:
-        pictures = out / report.FOLDER
-        pictures.mkdir(parents=True, exist_ok=True)
-        path = report.write(samples, plan, about, list(plots.draw(samples, pictures)), out)
-        if show:
-            print(f"{table(rows(samples))}\n\n{path}")
-    return status
+        return 1
+    finally:  # also when somebody has had enough
+        if samples.values:
+            _report(samples, plan, about, out, show=show)
+    return 0
+
+
+def _report(samples: Samples, plan: Plan, about: list[tuple[str, str]], out: Path, *, show: bool) -> None:
+    pictures = out / report.FOLDER
+    pictures.mkdir(parents=True, exist_ok=True)
+    path = report.write(samples, plan, about, list(plots.draw(samples, pictures)), out)
+    if show:
+        print(f"{table(rows(samples))}\n\n{path}")
 
 
 def _measure(plan: Plan, samples: Samples, about: list[tuple[str, str]]) -> None:
