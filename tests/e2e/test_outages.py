@@ -65,8 +65,10 @@ class OutageTests(EndToEndCase):
         """So is one that may only be read for the moment, and it is said why."""
         name, elsewhere = self.url.rpartition("/")[2], urlsplit(self.url)._replace(path="/template1").geturl()
         ask(elsewhere, f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
-        daemon = self.daemon()
-        self.assertIn("read-only", await daemon.wait_for_line("database_waiting"))
+        daemon, other = self.daemon(), self.daemon()
+        for one in (daemon, other):
+            self.assertIn("read-only", await one.wait_for_line("database_waiting"))
+        self.assertEqual(await other.stop(patience=5), 0)  # the waiting does not hold up a stop
         ask(elsewhere, f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
         await daemon.ready()
 
