@@ -39,8 +39,8 @@ class Answer:
         status: of the last response, after redirects.
         reason: its reason phrase.
         excerpt: the first bytes of its body, as text on one line.
-        location: its `Location`, if any.
-        retry_after: its `Retry-After`, if any.
+        location: its `Location`, if any; of a delivery that succeeded, None.
+        retry_after: its `Retry-After`, likewise.
         url: who answered, fit for display.
     """
 
@@ -142,7 +142,7 @@ class _Delivery:
             self._failed(Failure())
             return
         self._under_way = posting
-        posting.addCallback(self._head_came).addErrback(self._failed)
+        posting.addCallbacks(self._head_came, self._failed)
 
     def give_up(self) -> None:
         """The time is up."""
@@ -160,10 +160,16 @@ class _Delivery:
 
     def _head_came(self, response: IResponse) -> None:
         self._reached = True
-        body = response.whole() if isinstance(response, Response) else None
-        if body is not None and len(body) <= MAX_ANSWER:
-            self._answered(body[:EXCERPT], response)
-            return
+        try:
+            body = response.whole() if isinstance(response, Response) else None
+            if body is not None and len(body) <= MAX_ANSWER:
+                self._answered(body[:EXCERPT], response)
+            else:
+                self._read(response)
+        except Exception:
+            self._failed(Failure())
+
+    def _read(self, response: IResponse) -> None:
         reading = _AnswerBody()
         self._under_way = reading.over  # before the body comes: it may come at once
         response.deliverBody(reading)
@@ -171,16 +177,17 @@ class _Delivery:
 
     def _answered(self, body: bytes, response: IResponse) -> None:
         self._under_way = None
+        outcome = outcome_for(response.code)
+        delivered = outcome is Outcome.DELIVERED
         answer = Answer(
             status=response.code,
             reason=response.phrase.decode("ascii", "replace"),
             excerpt=excerpt(body),
-            location=_field(response, b"location"),
-            retry_after=_field(response, b"retry-after"),
+            location=None if delivered else _field(response, b"location"),
+            retry_after=None if delivered else _field(response, b"retry-after"),
             url=display_url(self._url),
         )
-        outcome = outcome_for(answer.status)
-        if outcome not in (Outcome.DELIVERED, Outcome.GONE):
+        if not delivered and outcome is not Outcome.GONE:
             self._redact(answer)
         if answer.location is not None and outcome is Outcome.REDIRECT:
             self._redirected(answer, answer.location)

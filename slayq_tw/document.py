@@ -5,7 +5,6 @@ resolved and the connection comes up. Twisted asks for a request's length, heade
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IConsumer
@@ -28,18 +27,19 @@ class LateDocument:
     """
 
     def __init__(self, make: Callable[[], bytes], keyring: Keyring, url: str, webhook_id: str) -> None:
-        self._make: Callable[[], bytes] | None = make
+        self._make = make
+        self._body: bytes | None = None
         self._keyring = keyring
         self._signer = keyring.signer(url)
         self._webhook_id = webhook_id
 
-    @cached_property
+    @property
     def body(self) -> bytes:
         """The bytes, from now on."""
-        assert self._make is not None
-        body = self._make()
-        self._make = None  # it has what they were made of, which may be as large again
-        return body
+        if self._body is None:
+            self._body = self._make()
+            del self._make  # it has what they were made of, which may be as large again
+        return self._body
 
     @property
     def fields(self) -> Fields:

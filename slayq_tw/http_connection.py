@@ -9,7 +9,7 @@ from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.interfaces import IHandshakeListener, IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import ResponseDone, ResponseFailed, ResponseNeverReceived
+from twisted.web.client import ResponseFailed, ResponseNeverReceived
 from twisted.web.http import PotentialDataLoss
 from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 from zope.interface import implementer
@@ -17,7 +17,7 @@ from zope.interface import implementer
 from slayq_tw.http_errors import BadResponse, explained
 from slayq_tw.http_reader import ResponseReader
 from slayq_tw.http_request import Request, Upload, field_lines
-from slayq_tw.http_response import Response
+from slayq_tw.http_response import DONE, Response
 from slayq_tw.weburl import Origin
 
 CLOSE_TIMEOUT = 1.0
@@ -25,7 +25,8 @@ CLOSE_TIMEOUT = 1.0
 LARGE_BODY = 64 * 1024
 """Bytes from which on it matters whether a body has left the transport's buffer: Twisted's buffer size."""
 
-_DONE = Failure(ResponseDone())
+_GLANCE = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)
+"""Made once: to combine the two, which are an enum's, takes as long as the call."""
 
 
 @implementer(IHandshakeListener, IPushProducer)
@@ -101,7 +102,7 @@ class Connection(Protocol):
         if self._socket is None:
             return True
         try:
-            self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            self._socket.recv(1, _GLANCE)
         except BlockingIOError:
             return True
         except OSError:
@@ -205,7 +206,7 @@ class Connection(Protocol):
         except BadResponse:
             self._break(Failure())
             return
-        self._pass_on(_DONE)
+        self._pass_on(DONE)
 
     def _pass_on(self, end: Failure) -> None:
         """Hand over what the reader has found. Whoever gets it may use this connection, or close it, at once."""

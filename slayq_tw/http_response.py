@@ -12,6 +12,8 @@ from zope.interface import implementer
 
 MAX_UNREAD = 64 * 1024
 """Bytes of a body that nobody reads yet; then the connection is read no further."""
+DONE = Failure(ResponseDone())
+"""The end of a complete body."""
 
 
 class Source(Protocol):
@@ -108,9 +110,7 @@ class Response:
 
     def whole(self) -> bytes | None:
         """The body, when all of it has come already and nobody has asked for it; otherwise `deliverBody` gives it."""
-        if self._end is None or self._protocol is not None or not self._end.check(ResponseDone):
-            return None
-        return b"".join(self._chunks)
+        return b"".join(self._chunks) if self._end is DONE and self._protocol is None else None
 
     def setPreviousResponse(self, response: IResponse) -> None:
         """As IResponse's: the redirect that led here."""

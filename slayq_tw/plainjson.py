@@ -12,19 +12,28 @@ from typing import Any
 MAX_BRACKETS = 500
 """Objects and arrays in a text, at most: so it cannot be nested too deeply for either way."""
 
-_NOT_PLAIN = re.compile(r'"(?:[0-9]+":|__proto__":|constructor":\{)|[0-9]{16}')
+MAX_DIGITS = 15
+"""Characters of a number, at most: any integer of so many is the same in both languages."""
+
+_NOT_PLAIN = re.compile(r'"(?:[0-9]+":|__proto__":|constructor":\{)')
 """Searched in what was written. A string may hold such a thing too; it takes the slow way for nothing."""
 
 
 class _NotPlainError(ValueError):
-    """A fraction, an exponent, or a constant that is no JSON."""
+    """A fraction, an exponent, a large number, or a constant that is no JSON."""
 
 
 def _refuse(number: str) -> None:
     raise _NotPlainError(number)
 
 
-_decode = json.JSONDecoder(parse_float=_refuse, parse_constant=_refuse).decode
+def _integer(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise _NotPlainError(digits)
+    return int(digits)
+
+
+_decode = json.JSONDecoder(parse_int=_integer, parse_float=_refuse, parse_constant=_refuse).decode
 _encode = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
 
 
@@ -47,6 +56,8 @@ def read(text: str) -> dict[str, Any] | None:
 
 def write(value: object) -> bytes | None:
     """What `read` has read, or a part of it, as canonical JSON; None when it is not plain."""
+    if value == {}:
+        return b"{}"  # the usual cache: making an encoder takes longer
     try:
         text = _encode(value)
         return None if _NOT_PLAIN.search(text) else text.encode()

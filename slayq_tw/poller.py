@@ -105,8 +105,10 @@ class QueuePoller(Service):
     @property
     def hungry(self) -> bool:
         """Whether it is time to claim: there may be jobs, and less than half of what may be held is."""
+        if not self._more:
+            return False
         ahead = self._ahead()
-        return bool(self._more and self._room(ahead) > ahead // 2 and self._is_fit())
+        return self._room(ahead) > ahead // 2 and self._is_fit()
 
     def ask(self) -> int:
         """How many jobs it takes now."""
@@ -168,11 +170,11 @@ class QueuePoller(Service):
             self._too_many = True
         self._slots.acquire()  # at once: there is a token
         self._in_flight.add(delivery)
-        delivery.addBoth(self._finished, job.slim(), delivery, begun)
+        delivery.addBoth(self._finished, job.id, delivery, begun)
 
-    def _finished(self, result: object, job: Job, delivery: Deferred[None], begun: float) -> None:
+    def _finished(self, result: object, job_id: int, delivery: Deferred[None], begun: float) -> None:
         if isinstance(result, Failure):
-            self._lost(result, job)
+            self._lost(result, job_id)
         self._in_flight.discard(delivery)
         self._last_finish = self._clock.seconds()
         taken = self._last_finish - begun
@@ -184,9 +186,9 @@ class QueuePoller(Service):
         if self.hungry:
             self._claimer.wake()
 
-    def _lost(self, failure: Failure, job: Job) -> None:
+    def _lost(self, failure: Failure, job_id: int) -> None:
         self.log.failure(
-            "{event}: job {job_id}", failure, event="job_lost", job_id=job.id, queue=job.identifier
+            "{event}: job {job_id}", failure, event="job_lost", job_id=job_id, queue=self.names[0]
         )
 
     def _ahead(self) -> int:

@@ -82,7 +82,8 @@ class ResultWriter:
         self._failed: list[Failure] = []
         self._released: list[Job] = []
         self._deferred: list[Deferral] = []
-        self._refused = 0  # results that wait apart, because the database will not have them
+        self._waiting = 0  # results in these lists
+        self._refused = 0  # those that wait apart, because the database will not have them
         self._writing: Deferred[None] | None = None
         self._pause: Deferred[None] | None = None
         self._trouble = False
@@ -92,10 +93,6 @@ class ResultWriter:
     def pending(self) -> int:
         """Results that Postgres does not have yet."""
         return self._waiting + self._refused
-
-    @property
-    def _waiting(self) -> int:
-        return len(self._completed) + len(self._failed) + len(self._released) + len(self._deferred)
 
     @property
     def behind(self) -> bool:
@@ -139,6 +136,7 @@ class ResultWriter:
             )
 
     def _begin(self, job: Job) -> None:
+        self._waiting += 1
         self._urgent = self._urgent or job.lane is not None
         if self._lingering:
             if self._pause is not None and not self._may_linger():
@@ -190,6 +188,7 @@ class ResultWriter:
             if batch := results[:BATCH]:
                 await self._write(batch, write, again)
                 del results[: len(batch)]
+                self._waiting -= len(batch)
                 lanes = lanes or any(_job_of(result).lane is not None for result in batch)
         if lanes:
             self._lane_freed()

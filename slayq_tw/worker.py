@@ -2,9 +2,8 @@
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure as TwistedFailure
 
@@ -21,9 +20,6 @@ from slayq_tw.weburl import display_url, origin_of
 
 MAX_ERROR = 1000
 """Characters of `last_error`, at most."""
-
-_PUT_OFF = object()
-"""Result of a delivery that did not begin."""
 
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """What Postgres refuses, and what makes a terminal do or show something else."""
@@ -87,23 +83,24 @@ class JobWorker:
         Returns:
             None when there is nothing to wait for, because the job was put off.
         """
-        delivering: Deferred[Any] = maybeDeferred(self._deliver, job)
-        if delivering.called and delivering.result is _PUT_OFF:
-            return None
-        return delivering.addErrback(self._broken, job.slim())
+        try:
+            return self._deliver(job)
+        except Exception:
+            self._broken(TwistedFailure(), job.slim())
+            return succeed(None)
 
-    def _deliver(self, job: Job) -> Any:
+    def _deliver(self, job: Job) -> Deferred[None] | None:
         if job.payload is None:
             self._fail(job, job.fault or "payload is missing", final=True)
-            return None
+            return succeed(None)
         try:
             payload = parse_payload(job.payload)
         except PayloadError as error:
             self._fail(job, str(error), final=True)
-            return None
+            return succeed(None)
         url, job = payload.url, job.slim()
         if self._circuits.trouble and self._is_in_vain(job, url):
-            return _PUT_OFF
+            return None
         key = job_key_of(job)
 
         def body() -> bytes:
@@ -111,9 +108,16 @@ class JobWorker:
             return request_body(payload, job_key=key, attempt=job.attempts, now_ms=now_ms)
 
         sending = self._sender.send(url, body, self._timeouts[job.identifier], webhook_id_of(job))
-        return sending.addCallbacks(
-            self._settle, self._unanswered, callbackArgs=(job, url), errbackArgs=(job, url)
-        )
+        return sending.addBoth(self._over, job, url)
+
+    def _over(self, result: Answer | TwistedFailure, job: Job, url: str) -> None:
+        try:
+            if isinstance(result, TwistedFailure):
+                self._unanswered(result, job, url)
+            else:
+                self._settle(result, job, url)
+        except Exception:
+            self._broken(TwistedFailure(), job)
 
     def _is_in_vain(self, job: Job, url: str) -> bool:
         """Whether the receiver cannot be reached; then the job was put off, or if it is the tick, dropped."""

@@ -66,7 +66,7 @@ class PlainTests(SynchronousTestCase):
         """An application's event goes the quick way."""
         text = (
             '{"url":"http://app.test/","retry":0,"event":"mail/welcome","data":{"id":12345,"to":["a@b.test"],'
-            '"at":"2026-11-24T10:00:00.000Z","ok":true,"none":null,"text":"line\\n\\"é\\" 1.0"},"cache":{}}'
+            '"at":"2026-11-24T10:00:00.000Z","ok":true,"none":null,"guild":"81384788765712384","text":"line\\n\\"é\\" 1.0"},"cache":{}}'
         )
         self.assertIsNotNone(_plain_payload(text))
         self.assertEqual(_plain_payload(text), slow(text))
