@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from txpostgres import txpostgres
 
 from slayq_tw.detector import Detector
-from slayq_tw.errors import DatabaseUnavailable
+from slayq_tw.errors import DatabaseMute, DatabaseUnavailable
 from slayq_tw.hostaddr import resolved
 from slayq_tw.pgerrors import one_line
 
@@ -40,10 +40,14 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]  # txpostgres has
     Args:
         parameters: libpq keywords.
         reactor: timers, readers and name resolution.
+
+    Attributes:
+        heard_at: when the server last answered on it, in seconds of the reactor.
     """
 
     def __init__(self, parameters: Mapping[str, str], reactor: Any) -> None:
         self.detector: Any
+        self.heard_at = 0.0
         super().__init__(reactor=reactor, detector=Detector(reactor))
         self._opening = False
         self._parameters = {**KEEPALIVE, "application_name": "slayq", **parameters}
@@ -90,6 +94,8 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]  # txpostgres has
             self.close()
             reason = f"no answer from Postgres within {CONNECT_TIMEOUT:g} s" if late else one_line(str(error))
             raise DatabaseUnavailable(reason, getattr(error, "pgcode", None)) from error
+        else:
+            self.heard_at = self.reactor.seconds()
         finally:
             if timer.active():
                 timer.cancel()
@@ -173,12 +179,18 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]  # txpostgres has
         """Make a call on this connection; one that gets no answer in time loses the connection.
 
         This is the second bound: `statement_timeout` is the first, and the server may be unable to keep it.
+
+        Fails with: DatabaseMute in that case.
         """
-        guard = self.reactor.callLater(seconds, self.close)
 
         def settle(result: T | Failure) -> T | Failure:
-            if guard.active():
-                guard.cancel()
+            if not guard.active():
+                raise DatabaseMute(f"no answer from Postgres within {seconds:g} s")
+            guard.cancel()
+            if self.alive:
+                self.heard_at = self.reactor.seconds()
             return result
+
+        guard = self.reactor.callLater(seconds, self.close)
 
         return call().addBoth(settle)

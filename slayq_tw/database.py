@@ -9,7 +9,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from slayq_tw.connection import Connection
-from slayq_tw.errors import DatabaseError, DatabaseUnavailable
+from slayq_tw.errors import DatabaseError, DatabaseMute, DatabaseUnavailable
 from slayq_tw.pgerrors import may_pass, translate
 
 POOL_SIZE = 4
@@ -62,6 +62,9 @@ class Database:
         self._idle = list(self._connections)
         self._slots = DeferredSemaphore(max(1, size - 1))
         self._kept = DeferredSemaphore(1) if size > 1 else self._slots
+        self._mute: tuple[float, float] | None = (
+            None  # when a statement was sent that got no answer, and given up
+        )
         self._closed = False
         self._pause: Deferred[None] = succeed(None)
 
@@ -186,11 +189,35 @@ class Database:
         idle = self._idle[::-1] if urgent else self._idle
         connection = next((one for one in idle if one.alive), idle[0])
         self._idle.remove(connection)
+        sent_at = self._reactor.seconds()
         try:
             return await connection.bounded(seconds, lambda: call(connection)).addErrback(raise_ours)
+        except DatabaseMute:
+            since = sent_at if self._mute is None else self._mute[0]
+            self._mute = since, self._reactor.seconds()
+            raise
         finally:
             self._idle.append(connection)
             slots.release()
+            if self._mute is not None and sent_at >= self._mute[1] and connection.heard_at >= sent_at:
+                self._replace_suspects(self._mute[0])
+
+    def _replace_suspects(self, since: float) -> None:
+        """One connection proved mute, and what was sent after that was answered on another: close those on which the
+        server has said nothing since. Half-open connections come in numbers, and each would hold up a statement for
+        as long as statements may take.
+        """
+        self._mute = None
+        suspects = [one for one in self._connections if one.alive and one.heard_at <= since]
+        if suspects:
+            self.log.warn(
+                "{event}: a statement got no answer, though the server answers on another connection; {count} more "
+                "that it has said nothing on since are replaced",
+                event="database_connections_suspected",
+                count=len(suspects),
+            )
+        for one in suspects:
+            one.close()  # its detector opens it again
 
     async def close(self) -> None:
         """Close every connection; also ends an `open` that still waits. Doing it twice is harmless."""

@@ -49,6 +49,10 @@ class DatabaseUnavailable(DatabaseError):
     """Postgres cannot be reached, or the connection was lost: the same call may succeed later."""
 
 
+class DatabaseMute(DatabaseUnavailable):
+    """A statement got no answer in time, and its connection was given up: it may be half-open."""
+
+
 class MigrationError(DatabaseError):
     """The schema cannot be brought up to date by this program."""
 

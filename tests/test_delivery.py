@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 from treq.client import HTTPClient
 from treq.testing import RequestTraversalAgent
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.iweb import IResponse
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
@@ -244,3 +245,15 @@ class WebhookSenderTests(SynchronousTestCase):
         sending = self.send(lambda request: NOT_DONE_YET)
         sending.cancel()
         self.failureResultOf(sending, CancelledError)
+
+    def test_our_own_fault(self) -> None:
+        """An error of our own passes as it is, and leaves no timer behind."""
+        clock = Clock()
+
+        def post(url: str, document: object) -> "Deferred[IResponse]":
+            return succeed(object())  # type: ignore[arg-type]
+
+        sender = WebhookSender(post, post, clock, self.keyring)
+        sending = sender.send("http://app.test/", lambda: BODY, 30.0, "job_1_0")
+        self.failureResultOf(sending, AttributeError)
+        self.assertEqual(clock.getDelayedCalls(), [])

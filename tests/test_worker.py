@@ -244,6 +244,20 @@ class JobWorkerTests(SynchronousTestCase):
         self.assertNotIn("tell-tale", failure.error)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
+    def test_our_own_fault_at_once(self) -> None:
+        """So does one before anything was sent."""
+        self.patch(self, "send", lambda *arguments: 1 / 0)
+        failure = self.failure_of(a_job(5), an_answer(200))
+        self.assertIn("ZeroDivisionError", failure.error)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_our_own_fault_at_the_end(self) -> None:
+        """And one in what comes of the answer."""
+        self.patch(self.worker, "_settle", lambda *arguments: 1 / 0)
+        failure = self.failure_of(a_job(5), an_answer(200))
+        self.assertIn("ZeroDivisionError", failure.error)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
     def test_cron_tick(self) -> None:
         """A tick that cannot be delivered is not kept."""
         tick = a_job(5, identifier=CRON_IDENTIFIER, key="cron", max_attempts=1)

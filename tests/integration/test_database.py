@@ -15,7 +15,7 @@ from slayq_tw import connection, detector
 from slayq_tw import database as database_module
 from slayq_tw.conninfo import parse
 from slayq_tw.database import POOL_SIZE, Cursor, Database
-from slayq_tw.errors import DatabaseError, DatabaseUnavailable
+from slayq_tw.errors import DatabaseError, DatabaseMute, DatabaseUnavailable
 from slayq_tw.listener import Listener
 from tests.postgres import empty_database
 from tests.proxy import Proxy
@@ -217,6 +217,48 @@ class DatabaseTests(TestCase):
         await until(lambda: database._idle[-1].alive, "reconnection")
         self.assertEqual(await database.urgent_query("SELECT 1", timeout=0.2), [(1,)])
         self.assertLess(reactor.seconds() - begun, 3.0)  # type: ignore[attr-defined]
+
+    async def test_all_are_mute(self) -> None:
+        """When one connection proves half-open, the others are replaced before each of them holds up a statement."""
+        self.patch(database_module, "URGENT_GRACE", 0.2)
+        proxy = Proxy.before(self, empty_database(self))
+        parameters, _ = parse(proxy.url)
+        database = Database(parameters, reactor)
+        self.addCleanup(database.close)
+        await database.open()
+        proxy.swallow()
+        waiting = Deferred.fromCoroutine(database.query("SELECT 1"))
+        with capturedLogs() as events:
+            await self.assertFailure(
+                Deferred.fromCoroutine(database.urgent_query("SELECT 1", timeout=0.1)), DatabaseMute
+            )
+            await until(lambda: database._idle[-1].alive, "reconnection")
+            self.assertEqual(await database.urgent_query("SELECT 1", timeout=1.0), [(1,)])
+            await self.assertFailure(waiting, DatabaseUnavailable)
+            await until(lambda: all(one.alive for one in database._connections), "the others' reconnection")
+        for _ in range(POOL_SIZE):
+            self.assertEqual(await database.query("SELECT 1"), [(1,)])
+        (suspected,) = [event for event in events if event.get("event") == "database_connections_suspected"]
+        self.assertEqual(suspected["count"], POOL_SIZE - 1)
+
+    async def test_one_is_mute(self) -> None:
+        """A connection that has answered meanwhile is not suspected."""
+        self.patch(database_module, "URGENT_GRACE", -0.8)  # given up before the server gives up
+        database = await self.open()
+
+        def sessions() -> set[int]:
+            return {one.process_id for one in database._connections}
+
+        before = sessions()
+        hung = Deferred.fromCoroutine(database.urgent_query("SELECT pg_sleep(60)", timeout=1.0))
+        others = [Deferred.fromCoroutine(database.query("SELECT 1")) for _ in range(POOL_SIZE - 1)]
+        await self.assertFailure(hung, DatabaseMute)
+        await DeferredList(others)
+        with capturedLogs() as events:
+            await until(lambda: all(one.alive for one in database._connections), "reconnection")
+            self.assertEqual(await database.urgent_query("SELECT 1", timeout=1.0), [(1,)])
+        self.assertEqual(len(before & sessions()), POOL_SIZE - 1)
+        self.assertNotIn("database_connections_suspected", [event.get("event") for event in events])
 
     async def test_start_waits(self) -> None:
         """A server that is not there yet is waited for, in the log; closing ends the waiting."""
