@@ -10,15 +10,17 @@ from twisted.python.failure import Failure
 
 from slayq_tw.connection import Connection
 from slayq_tw.errors import DatabaseError, DatabaseMute, DatabaseUnavailable
-from slayq_tw.pgerrors import may_pass, translate
+from slayq_tw.pgerrors import TOO_LONG, may_pass, translate
 
 POOL_SIZE = 4
 STATEMENT_TIMEOUT = 30.0
 """Seconds that a statement may run unless its caller says otherwise."""
+BRIEF_TIMEOUT = 4.0
+"""The same for a statement that takes milliseconds, as a rule; where it does not, it gets more."""
 ANSWER_GRACE = 5.0
 """Seconds after a statement's own bound until its connection is given up as hung."""
 URGENT_GRACE = 1.0
-"""The same for an urgent statement, which can be tried again on another connection."""
+"""The same for a brief or an urgent statement, which can be tried again on another connection."""
 START_MIN_DELAY, START_MAX_DELAY = 0.5, 15.0
 """Seconds between two attempts, while starting, on a database that cannot be used yet."""
 
@@ -65,6 +67,7 @@ class Database:
         self._mute: tuple[float, float] | None = (
             None  # when a statement was sent that got no answer, and given up
         )
+        self._needs: dict[str, float] = {}  # seconds that a brief statement gets, if not the usual
         self._closed = False
         self._pause: Deferred[None] = succeed(None)
 
@@ -141,21 +144,35 @@ class Database:
             DatabaseError: the server refused; `sqlstate` says why (57014: it took too long).
             DatabaseUnavailable: the connection is lost; whether the statement took effect is unknown.
         """
-        rows: list[tuple[Any, ...]] = await self._with_connection(
-            timeout + ANSWER_GRACE, lambda connection: connection.rows(_bounded(sql, timeout), parameters)
-        )
+        return await self._rows(sql, parameters, timeout, ANSWER_GRACE)
+
+    async def brief_query(self, sql: str, parameters: Parameters = None) -> list[tuple[Any, ...]]:
+        """As `query`, for a statement that takes milliseconds, as a rule, and for which all the work waits.
+
+        With the time of any other, it would wait for as long on a half-open connection. So it gets little, but twice
+        as much after each attempt that was too short: a server that is slow is not asked in vain for ever.
+
+        Raises:
+            DatabaseError, DatabaseUnavailable: as `query`; the latter also when the next attempt gets more time.
+        """
+        timeout = min(self._needs.get(sql, BRIEF_TIMEOUT), STATEMENT_TIMEOUT)
+        longest = timeout == STATEMENT_TIMEOUT
+        begun = self._reactor.seconds()
+        try:
+            rows = await self._rows(sql, parameters, timeout, ANSWER_GRACE if longest else URGENT_GRACE)
+        except DatabaseError as error:
+            if longest or not (isinstance(error, DatabaseMute) or error.sqlstate == TOO_LONG):
+                raise
+            self._needs[sql] = 2 * timeout
+            raise DatabaseUnavailable(f"{error}; the next attempt has more than {timeout:g} s") from error
+        self._needs[sql] = max(BRIEF_TIMEOUT, 2 * (self._reactor.seconds() - begun))
         return rows
 
     async def urgent_query(
         self, sql: str, parameters: Parameters = None, *, timeout: float
     ) -> list[tuple[Any, ...]]:
         """As `query`, but on a connection that nobody else keeps busy, and given up sooner when no answer comes."""
-        rows: list[tuple[Any, ...]] = await self._with_connection(
-            timeout + URGENT_GRACE,
-            lambda connection: connection.rows(_bounded(sql, timeout), parameters),
-            urgent=True,
-        )
-        return rows
+        return await self._rows(sql, parameters, timeout, URGENT_GRACE, urgent=True)
 
     async def transaction(
         self, work: Callable[[Cursor], Awaitable[T]], *, timeout: float = STATEMENT_TIMEOUT
@@ -179,6 +196,15 @@ class Database:
             lambda connection: connection.transaction(bounded_work),
         )
         return result
+
+    async def _rows(
+        self, sql: str, parameters: Parameters, timeout: float, grace: float, *, urgent: bool = False
+    ) -> list[tuple[Any, ...]]:
+        statement = _bounded(sql, timeout)
+        rows: list[tuple[Any, ...]] = await self._with_connection(
+            timeout + grace, lambda connection: connection.rows(statement, parameters), urgent=urgent
+        )
+        return rows
 
     async def _with_connection(
         self, seconds: float, call: Callable[[Connection], Deferred[Any]], *, urgent: bool = False

@@ -13,6 +13,7 @@ from slayq_tw.configcheck import CRON_IDENTIFIER, HousekeepingConfig
 from slayq_tw.database import Cursor, Database
 from slayq_tw.errors import DatabaseError
 from slayq_tw.loop import SupervisedLoop
+from slayq_tw.pgerrors import LOCK_NOT_AVAILABLE, TOO_LONG
 from slayq_tw.sqlfiles import named_queries
 
 LOOK_INTERVAL = 5.0
@@ -35,9 +36,6 @@ COLLECT_TIMEOUT = 1.0
 
 SHOWN_IDS = 20
 """Ids of jobs in one line of the log, at most."""
-
-_LOCK_NOT_AVAILABLE = "55P03"
-_TOO_LONG = "57014"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +112,7 @@ class Housekeeping:
         try:
             return await self._database.transaction(delete, timeout=COLLECT_TIMEOUT)
         except DatabaseError as error:
-            if error.sqlstate in (_LOCK_NOT_AVAILABLE, _TOO_LONG):
+            if error.sqlstate in (LOCK_NOT_AVAILABLE, TOO_LONG):
                 return None
             raise
 

@@ -56,7 +56,7 @@ class JobStore:
     async def register(self) -> None:
         """Make the served identifiers known and learn their ids. Doing it again finds rows that were recreated."""
         names = {"identifiers": list(self._identifiers)}
-        rows = await self._database.query(self._queries["register_tasks"], names)
+        rows = await self._database.brief_query(self._queries["register_tasks"], names)
         self._tasks = dict(rows)
         self._names = {number: name for name, number in rows}
 
@@ -78,7 +78,7 @@ class JobStore:
         if not asked:
             return [[] for _ in requests]
         tasks, groups, limits = (list(column) for column in zip(*asked, strict=True))
-        rows = await self._database.query(
+        rows = await self._database.brief_query(
             self._queries["claim_jobs"],
             {
                 "tasks": tasks,
@@ -102,7 +102,7 @@ class JobStore:
     async def complete(self, jobs: Sequence[Job]) -> set[int]:
         """Remove delivered jobs; the ids that were still there."""
         jobs = sorted(jobs, key=_by_id)
-        rows = await self._database.query(
+        rows = await self._database.brief_query(
             self._queries["complete_jobs"],
             {**self._claims(jobs), "revisions": _array([job.revision for job in jobs])},
         )
@@ -117,7 +117,7 @@ class JobStore:
         """
         failures = sorted(failures, key=lambda failure: failure.job.id)
         jobs = [failure.job for failure in failures]
-        rows = await self._database.query(
+        rows = await self._database.brief_query(
             self._queries["fail_jobs"],
             {
                 **self._claims(jobs),
@@ -144,7 +144,7 @@ class JobStore:
     async def _give_back(self, waits: Iterable[tuple[Job, float | None]]) -> dict[int, datetime]:
         waits = sorted(waits, key=lambda wait: wait[0].id)
         jobs = [job for job, _ in waits]
-        rows = await self._database.query(
+        rows = await self._database.brief_query(
             self._queries["release_jobs"],
             {
                 **self._claims(jobs),
@@ -182,7 +182,7 @@ class JobStore:
         Returns:
             Their ids, and how many are left because somebody's transaction has their rows locked.
         """
-        rows = await self._database.query(
+        rows = await self._database.brief_query(
             self._queries["release_strays"], self._claims(list(self._held.values()))
         )
         strays = [number for number, returned in rows if returned]

@@ -12,6 +12,11 @@ READ_ONLY = "25006"
 """The session may only read. A session stays as it was opened, whatever becomes of the database: only a new one can tell
 whether it may be written again."""
 
+TOO_LONG = "57014"
+"""A statement was cancelled: it ran longer than its `statement_timeout`."""
+LOCK_NOT_AVAILABLE = "55P03"
+"""Somebody else's transaction held a lock for longer than `lock_timeout`."""
+
 # Server messages that no amount of waiting cures. libpq gives no SQLSTATE for a connection that never came up.
 _HOPELESS = (
     "password authentication failed",
@@ -50,7 +55,9 @@ def translate(failure: Failure) -> DatabaseError | None:
     """The driver's error as one of ours, or None when it is not the driver's."""
     error = failure.value
     if failure.check(CancelledError):
-        return DatabaseError("the statement was cancelled: it ran longer than its statement_timeout", "57014")
+        return DatabaseError(
+            "the statement was cancelled: it ran longer than its statement_timeout", TOO_LONG
+        )
     if is_dead(failure):
         if isinstance(error, psycopg2.Error):
             return DatabaseUnavailable(

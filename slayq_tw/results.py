@@ -15,6 +15,7 @@ from slayq_tw.errors import DatabaseError, DatabaseUnavailable
 from slayq_tw.job import Failure, Job
 from slayq_tw.jobs import JobStore
 from slayq_tw.over import over
+from slayq_tw.pgerrors import LOCK_NOT_AVAILABLE
 
 BATCH = 500
 """Results of one kind in one statement, at most."""
@@ -33,7 +34,6 @@ REFUSED_INTERVAL = 30.0
 """Seconds between two attempts to write a result that the database refuses though it is there."""
 LOCKED_INTERVAL = 5.0
 """The same for one whose job somebody else's transaction has locked."""
-LOCK_NOT_AVAILABLE = "55P03"
 
 Write = Callable[[Sequence[Any]], Awaitable[None]]
 

@@ -100,12 +100,15 @@ class Proxy(ProxyFactory):
         assert self._listening is not None
         self.listening_on = self._listening.getHost().port
 
-    def swallow(self) -> int:
-        """Leave every connection open and let nothing through any more, not even its end; how many there are.
+    def swallow(self, at_most: int | None = None) -> int:
+        """Leave connections open and let nothing through any more, not even their end; how many there are.
 
         Both ends go on being acknowledged, so no keep-alive of TCP finds out. New connections are forwarded.
+
+        Args:
+            at_most: how many, any of them; all if None.
         """
-        for connection in self.open:
+        for connection in list(self.open)[:at_most]:
             connection.swallowed = True
             # Neither half may be held up by the other, or it would notice.
             connection.transport.unregisterProducer()

@@ -17,6 +17,7 @@ from slayq_tw.conninfo import parse
 from slayq_tw.database import POOL_SIZE, Cursor, Database
 from slayq_tw.errors import DatabaseError, DatabaseMute, DatabaseUnavailable
 from slayq_tw.listener import Listener
+from slayq_tw.pgerrors import TOO_LONG
 from tests.postgres import empty_database
 from tests.proxy import Proxy
 from tests.waiting import until
@@ -80,6 +81,54 @@ class DatabaseTests(TestCase):
             [Deferred.fromCoroutine(database.query("SELECT 1; SHOW statement_timeout"))] * 1
         )
         self.assertEqual(shown, [(True, [("30s",)])])
+
+    async def test_brief(self) -> None:
+        """A brief statement that takes longer gets twice as much time with each attempt, and no more than any other;
+        when it is quick again, the usual."""
+        self.patch(database_module, "BRIEF_TIMEOUT", 0.1)
+        self.patch(database_module, "STATEMENT_TIMEOUT", 0.4)
+        database = await self.open()
+        await database.query("CREATE TABLE seconds AS SELECT 60.0 AS n")
+        sleep = "SELECT pg_sleep(n) FROM seconds"
+        for seconds in (0.1, 0.2):
+            error = await self.assertFailure(
+                Deferred.fromCoroutine(database.brief_query(sleep)), DatabaseUnavailable
+            )
+            self.assertIn(f"the next attempt has more than {seconds:g} s", str(error))
+        for _ in range(2):
+            error = await self.assertFailure(
+                Deferred.fromCoroutine(database.brief_query(sleep)), DatabaseError
+            )
+            self.assertEqual((type(error), error.sqlstate), (DatabaseError, TOO_LONG))
+        await database.query("UPDATE seconds SET n = 0.15")
+        self.assertEqual(await database.brief_query(sleep), [("",)])
+        self.assertEqual(await database.brief_query(sleep), [("",)])  # it is known to take that long
+        await database.query("UPDATE seconds SET n = 0")
+        self.assertEqual(await database.brief_query(sleep), [("",)])
+        await database.query("UPDATE seconds SET n = 60")
+        error = await self.assertFailure(
+            Deferred.fromCoroutine(database.brief_query(sleep)), DatabaseUnavailable
+        )
+        self.assertIn("more than 0.1 s", str(error))
+
+    async def test_brief_on_a_mute_connection(self) -> None:
+        """Only the one statement is held up by a connection that is half-open, and not for long."""
+        self.patch(database_module, "BRIEF_TIMEOUT", 0.1)
+        self.patch(database_module, "URGENT_GRACE", 0.1)
+        proxy = Proxy.before(self, empty_database(self))
+        parameters, _ = parse(proxy.url)
+        database = Database(parameters, reactor)
+        self.addCleanup(database.close)
+        await database.open()
+        proxy.swallow(1)
+        failed = 0
+        for _ in range(3 * POOL_SIZE):
+            try:
+                self.assertEqual(await database.brief_query("SELECT 1"), [(1,)])
+            except DatabaseUnavailable as error:
+                self.assertIn("no answer from Postgres within 0.2 s", str(error))
+                failed += 1
+        self.assertEqual(failed, 1)
 
     async def test_transaction(self) -> None:
         """Work is committed as a whole or not at all."""

@@ -15,7 +15,7 @@ from slayq_tw.database import Database
 from slayq_tw.errors import DatabaseError
 from slayq_tw.job import Failure, Job
 from slayq_tw.jobs import JobStore
-from slayq_tw.results import LOCK_NOT_AVAILABLE
+from slayq_tw.pgerrors import LOCK_NOT_AVAILABLE
 from tests.postgres import migrated_database
 
 

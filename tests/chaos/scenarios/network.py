@@ -37,6 +37,20 @@ async def deaf_pool(rig: Rig) -> None:
     await rig.settle()
 
 
+async def one_deaf(rig: Rig) -> None:
+    """One connection of the pool is, which every fourth statement gets."""
+    proxy, url = _through(rig)
+    await rig.daemon(url=url, SLAY_Q_LISTEN_URL=rig.server.daemon_url(rig.database))
+    load = rig.load(RATE)
+    await rig.sleep(3.0)
+    begun = now()
+    rig.check(proxy.swallow(1) == 1, "one connection was half-open")
+    rig.disturbed(begun, begun)
+    rig.recovered(await rig.back_at_work(begun + 1.0, patience=NOTICED) + 1.0)
+    load.stop()
+    await rig.settle()
+
+
 async def deaf_listener(rig: Rig) -> None:
     """Only the connection that is told of new jobs is."""
     proxy, url = _through(rig)
@@ -70,6 +84,13 @@ ALL = (
         "from the beginning, for it has no end, until a new event is delivered and the results from before are written",
         bound=15.0,
         quick=True,
+    ),
+    Scenario(
+        "half-open-one",
+        "One of the pool's connections stays open and carries nothing any more",
+        one_deaf,
+        "as above",
+        bound=15.0,
     ),
     Scenario(
         "half-open-listen",
