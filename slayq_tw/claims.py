@@ -18,7 +18,9 @@ REFRESH_INTERVAL = 30.0
 """Seconds after which task ids are read again: a clean-up may have deleted a row that an application recreated."""
 
 SECOND_SWEEP = 15.0
-"""Seconds after a lost answer until strays are looked for once more: its statement may have arrived late."""
+"""Seconds after a lost answer until strays are looked for once more: its commit may have waited for a disk."""
+LAST_SWEEP = 60.0
+"""And for the last time: its statement may have arrived late, since TCP goes on sending (`tcp_user_timeout`)."""
 
 LARGE = MAX_CLAIM // 8
 """Characters of payload from which on a claim may have been cut short: a character has four bytes at most, and JSON's
@@ -141,10 +143,8 @@ class Claimer:
 
     def _failed(self, failure: Failure, asked: list[tuple[Queue, int]]) -> None:
         now = self._clock.seconds()
-        self._sweeps = [
-            now,
-            now + SECOND_SWEEP,
-        ]  # also after a fault of ours: the statement may have been committed
+        # Also after a fault of ours: the statement may have been committed.
+        self._sweeps = [now, now + SECOND_SWEEP, now + LAST_SWEEP]
         failure.trap(DatabaseError)
         for queue, _ in asked:
             queue.claim_failed(failure.value)  # type: ignore[arg-type]

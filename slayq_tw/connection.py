@@ -23,6 +23,10 @@ T = TypeVar("T")
 
 CONNECT_TIMEOUT = 10.0
 """Seconds for name resolution, and again for TCP, TLS and log-in."""
+HELD_UP = 0.5
+"""Seconds of a timer's lateness from which on this process was suspended, or very busy."""
+READ_WITHIN = 1.0
+"""Seconds in which it then reads what has come meanwhile."""
 
 KEEPALIVE = {
     "keepalives": "1",
@@ -178,10 +182,21 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]  # txpostgres has
     def bounded(self, seconds: float, call: Callable[[], Deferred[T]]) -> Deferred[T]:
         """Make a call on this connection; one that gets no answer in time loses the connection.
 
-        This is the second bound: `statement_timeout` is the first, and the server may be unable to keep it.
+        This is the second bound: `statement_timeout` is the first, and the server may be unable to keep it. When this
+        process was held up itself, the answer may have come, and only wait to be read.
 
-        Fails with: DatabaseMute in that case.
+        Fails with: DatabaseMute when there is no answer.
         """
+        due = self.reactor.seconds() + seconds
+        guard = self.reactor.callLater(seconds, lambda: give_up())
+
+        def give_up() -> None:
+            nonlocal guard, due
+            if self.reactor.seconds() > due + HELD_UP:
+                due = self.reactor.seconds() + READ_WITHIN
+                guard = self.reactor.callLater(READ_WITHIN, give_up)
+            else:
+                self.close()
 
         def settle(result: T | Failure) -> T | Failure:
             if not guard.active():
@@ -190,7 +205,5 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]  # txpostgres has
             if self.alive:
                 self.heard_at = self.reactor.seconds()
             return result
-
-        guard = self.reactor.callLater(seconds, self.close)
 
         return call().addBoth(settle)

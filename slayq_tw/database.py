@@ -8,15 +8,15 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from slayq_tw.allowance import LONGEST, Allowances
 from slayq_tw.connection import Connection
 from slayq_tw.errors import DatabaseError, DatabaseMute, DatabaseUnavailable
 from slayq_tw.pgerrors import TOO_LONG, may_pass, translate
+from slayq_tw.suspicion import Suspicion
 
 POOL_SIZE = 4
-STATEMENT_TIMEOUT = 30.0
+STATEMENT_TIMEOUT = LONGEST
 """Seconds that a statement may run unless its caller says otherwise."""
-BRIEF_TIMEOUT = 4.0
-"""The same for a statement that takes milliseconds, as a rule; where it does not, it gets more."""
 ANSWER_GRACE = 5.0
 """Seconds after a statement's own bound until its connection is given up as hung."""
 URGENT_GRACE = 1.0
@@ -64,10 +64,8 @@ class Database:
         self._idle = list(self._connections)
         self._slots = DeferredSemaphore(max(1, size - 1))
         self._kept = DeferredSemaphore(1) if size > 1 else self._slots
-        self._mute: tuple[float, float] | None = (
-            None  # when a statement was sent that got no answer, and given up
-        )
-        self._needs: dict[str, float] = {}  # seconds that a brief statement gets, if not the usual
+        self._suspicion = Suspicion(reactor, self._connections, STATEMENT_TIMEOUT + ANSWER_GRACE)
+        self._allowances = Allowances(reactor)
         self._closed = False
         self._pause: Deferred[None] = succeed(None)
 
@@ -147,25 +145,27 @@ class Database:
         return await self._rows(sql, parameters, timeout, ANSWER_GRACE)
 
     async def brief_query(self, sql: str, parameters: Parameters = None) -> list[tuple[Any, ...]]:
-        """As `query`, for a statement that takes milliseconds, as a rule, and for which all the work waits.
-
-        With the time of any other, it would wait for as long on a half-open connection. So it gets little, but twice
-        as much after each attempt that was too short: a server that is slow is not asked in vain for ever.
+        """As `query`, for a statement that takes milliseconds, as a rule, and for which all the work waits: it gets
+        little time at first (see `Allowances`).
 
         Raises:
-            DatabaseError, DatabaseUnavailable: as `query`; the latter also when the next attempt gets more time.
+            DatabaseError: as `query`.
+            DatabaseUnavailable: likewise; also, with the `sqlstate` 57014, when the next attempt gets more time.
         """
-        timeout = min(self._needs.get(sql, BRIEF_TIMEOUT), STATEMENT_TIMEOUT)
-        longest = timeout == STATEMENT_TIMEOUT
+        timeout = self._allowances.of(sql)
+        longest = timeout >= LONGEST
         begun = self._reactor.seconds()
         try:
             rows = await self._rows(sql, parameters, timeout, ANSWER_GRACE if longest else URGENT_GRACE)
         except DatabaseError as error:
-            if longest or not (isinstance(error, DatabaseMute) or error.sqlstate == TOO_LONG):
+            if not (isinstance(error, DatabaseMute) or error.sqlstate == TOO_LONG):
                 raise
-            self._needs[sql] = 2 * timeout
-            raise DatabaseUnavailable(f"{error}; the next attempt has more than {timeout:g} s") from error
-        self._needs[sql] = max(BRIEF_TIMEOUT, 2 * (self._reactor.seconds() - begun))
+            self._allowances.too_short(sql, timeout)
+            if longest:
+                raise
+            text = f"{error}; the next attempt has more than {timeout:g} s"
+            raise DatabaseUnavailable(text, error.sqlstate) from error
+        self._allowances.took(sql, self._reactor.seconds() - begun)
         return rows
 
     async def urgent_query(
@@ -215,26 +215,21 @@ class Database:
         idle = self._idle[::-1] if urgent else self._idle
         connection = next((one for one in idle if one.alive), idle[0])
         self._idle.remove(connection)
-        sent_at = self._reactor.seconds()
+        self._suspicion.asked(connection, seconds)
+        mute = False
         try:
             return await connection.bounded(seconds, lambda: call(connection)).addErrback(raise_ours)
         except DatabaseMute:
-            since = sent_at if self._mute is None else self._mute[0]
-            self._mute = since, self._reactor.seconds()
+            mute = True
             raise
         finally:
             self._idle.append(connection)
-            slots.release()
-            if self._mute is not None and sent_at >= self._mute[1] and connection.heard_at >= sent_at:
-                self._replace_suspects(self._mute[0])
+            try:
+                self._replace(self._suspicion.ended(connection, mute=mute))
+            finally:
+                slots.release()
 
-    def _replace_suspects(self, since: float) -> None:
-        """One connection proved mute, and what was sent after that was answered on another: close those on which the
-        server has said nothing since. Half-open connections come in numbers, and each would hold up a statement for
-        as long as statements may take.
-        """
-        self._mute = None
-        suspects = [one for one in self._connections if one.alive and one.heard_at <= since]
+    def _replace(self, suspects: Sequence[Connection]) -> None:
         if suspects:
             self.log.warn(
                 "{event}: a statement got no answer, though the server answers on another connection; {count} more "

@@ -138,7 +138,7 @@ class _Delivery:
         """Send the request, and go on as it is answered."""
         try:
             posting = post(self._url, self._document)
-        except TRANSPORT_ERRORS:
+        except Exception:
             self._failed(Failure())
             return
         self._under_way = posting

@@ -1,5 +1,6 @@
-"""`Job`, as it was claimed, and `Failure`, one way in which an attempt ends."""
+"""`Job`, as it was claimed, and two ways in which an attempt ends: `Failure` and `Deferral`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -53,3 +54,17 @@ class Failure:
     error: str
     delay: float = 0.0
     final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Deferral:
+    """A job that goes back unworked, because its delivery would be in vain now.
+
+    Attributes:
+        seconds: from now until it may be claimed again.
+        written: to be told the job's id and its new `run_at`.
+    """
+
+    job: Job
+    seconds: float
+    written: Callable[[int, datetime], None]

@@ -182,7 +182,7 @@ class JobStore:
         Returns:
             Their ids, and how many are left because somebody's transaction has their rows locked.
         """
-        rows = await self._database.brief_query(
+        rows = await self._database.query(
             self._queries["release_strays"], self._claims(list(self._held.values()))
         )
         strays = [number for number, returned in rows if returned]

@@ -2,8 +2,6 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
@@ -12,10 +10,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure as TwistedFailure
 
 from slayq_tw.errors import DatabaseError, DatabaseUnavailable
-from slayq_tw.job import Failure, Job
+from slayq_tw.job import Deferral, Failure, Job
 from slayq_tw.jobs import JobStore
 from slayq_tw.over import over
-from slayq_tw.pgerrors import LOCK_NOT_AVAILABLE
+from slayq_tw.pgerrors import LOCK_NOT_AVAILABLE, TOO_LONG
 
 BATCH = 500
 """Results of one kind in one statement, at most."""
@@ -34,22 +32,10 @@ REFUSED_INTERVAL = 30.0
 """Seconds between two attempts to write a result that the database refuses though it is there."""
 LOCKED_INTERVAL = 5.0
 """The same for one whose job somebody else's transaction has locked."""
+OWN_ATTEMPT = 10.0
+"""Seconds for which an attempt that was given up may hold its locks: its commit may wait for a disk."""
 
 Write = Callable[[Sequence[Any]], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Deferral:
-    """A job that goes back unworked, because its delivery would be in vain now.
-
-    Attributes:
-        seconds: from now until it may be claimed again.
-        written: to be told the job's id and its new `run_at`.
-    """
-
-    job: Job
-    seconds: float
-    written: Callable[[int, datetime], None]
 
 
 class ResultWriter:
@@ -87,6 +73,7 @@ class ResultWriter:
         self._writing: Deferred[None] | None = None
         self._pause: Deferred[None] | None = None
         self._trouble = False
+        self._lost_at = -OWN_ATTEMPT  # when an attempt was given up; it may still be under way on the server
         self._stopping = False
 
     @property
@@ -158,6 +145,8 @@ class ResultWriter:
             try:
                 await self._write_some()
             except DatabaseError as error:
+                if isinstance(error, DatabaseUnavailable):
+                    self._lost_at = self._clock.seconds()
                 self._report_trouble(error)
                 await self._rest(RETRY_AT_STOP if self._stopping else delay)
                 delay = min(delay * 2, RETRY_MAX)
@@ -201,6 +190,8 @@ class ResultWriter:
         except DatabaseUnavailable:
             raise
         except DatabaseError as error:
+            if self._may_be_locked_by_ourselves(error):
+                raise
             if len(batch) == 1:
                 self._set_apart(batch[0], again, error)
                 return
@@ -208,12 +199,17 @@ class ResultWriter:
         for one in batch:
             try:
                 await write([one])
-            except DatabaseUnavailable:
-                raise  # the whole batch comes again, which changes nothing for what is written already
             except DatabaseError as error:
+                if isinstance(error, DatabaseUnavailable) and error.sqlstate != TOO_LONG:
+                    raise  # the whole batch comes again, which changes nothing for what is written already
                 refused.append((one, error))
         for result, reason in refused:
             self._set_apart(result, again, reason)
+
+    def _may_be_locked_by_ourselves(self, error: DatabaseError) -> bool:
+        """Whether it may be our own attempt, given up without an answer, that the server has not finished yet."""
+        lately = self._clock.seconds() - self._lost_at < OWN_ATTEMPT
+        return lately and error.sqlstate == LOCK_NOT_AVAILABLE
 
     def _set_apart(self, result: Any, again: Callable[[Any], None], error: DatabaseError) -> None:
         job = _job_of(result)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, execute, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure as TwistedFailure
 
@@ -11,10 +11,10 @@ from slayq_tw.circuit import Circuits
 from slayq_tw.configcheck import CRON_IDENTIFIER
 from slayq_tw.delivery import Answer, WebhookSender
 from slayq_tw.errors import DeliveryError, DestinationRefused, NoAnswer, PayloadError
-from slayq_tw.job import Failure, Job
+from slayq_tw.job import Deferral, Failure, Job
 from slayq_tw.jobs import CRON_KEY
 from slayq_tw.payload import parse_payload, request_body
-from slayq_tw.results import Deferral, ResultWriter
+from slayq_tw.results import ResultWriter
 from slayq_tw.retry import Outcome, outcome_for, retry_after
 from slayq_tw.weburl import display_url, origin_of
 
@@ -86,8 +86,7 @@ class JobWorker:
         try:
             return self._deliver(job)
         except Exception:
-            self._broken(TwistedFailure(), job.slim())
-            return succeed(None)
+            return execute(self._broken, TwistedFailure(), job.slim())
 
     def _deliver(self, job: Job) -> Deferred[None] | None:
         if job.payload is None:

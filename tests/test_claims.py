@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from slayq_tw.claims import BACKLOG_GLANCE, LARGE, REFRESH_INTERVAL, SECOND_SWEEP, Claimer
+from slayq_tw.claims import BACKLOG_GLANCE, LARGE, LAST_SWEEP, REFRESH_INTERVAL, SECOND_SWEEP, Claimer
 from slayq_tw.errors import DatabaseError, DatabaseUnavailable
 from slayq_tw.job import Job
 from tests.fakes import RecordingStore, a_job
@@ -150,6 +150,16 @@ class ClaimerTests(SynchronousTestCase):
         self.assertTrue(self.claimer.misses_an_answer)
         self.assertEqual(self.names_of_next_claim(), ["claim"])
         self.clock.advance(SECOND_SWEEP)
+        self.assertEqual(self.names_of_next_claim(strays=[7])[-2:], ["release_strays", "claim"])
+        self.assertEqual(self.names_of_next_claim(), ["claim"])
+
+    def test_late_strays(self) -> None:
+        """A claim whose answer was lost may take effect later; until that has been looked for, it may have."""
+        self.lose_an_answer()
+        self.clock.advance(SECOND_SWEEP)
+        self.assertEqual(self.names_of_next_claim()[-2:], ["release_strays", "claim"])
+        self.assertTrue(self.claimer.misses_an_answer)
+        self.clock.advance(LAST_SWEEP - SECOND_SWEEP)
         self.assertEqual(self.names_of_next_claim(strays=[7])[-2:], ["release_strays", "claim"])
         self.assertFalse(self.claimer.misses_an_answer)
 

@@ -8,18 +8,18 @@ from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from slayq_tw.errors import DatabaseError, DatabaseUnavailable
-from slayq_tw.job import Failure
+from slayq_tw.job import Deferral, Failure
+from slayq_tw.pgerrors import LOCK_NOT_AVAILABLE, TOO_LONG
 from slayq_tw.results import (
     BEHIND,
     ENOUGH,
     LINGER,
-    LOCK_NOT_AVAILABLE,
     LOCKED_INTERVAL,
+    OWN_ATTEMPT,
     REFUSED_INTERVAL,
     RETRY_AT_STOP,
     RETRY_MAX,
     RETRY_MIN,
-    Deferral,
     ResultWriter,
 )
 from tests.fakes import START, RecordingStore, a_job
@@ -145,6 +145,34 @@ class ResultWriterTests(SynchronousTestCase):
         self.assertEqual(self.store.asked()[-1], ("complete", [1]))
         self.store.answer({1})
         self.assertEqual(self.writer.pending, 0)
+
+    def test_slow(self) -> None:
+        """Neither does one that is slow for itself alone, though it will have more time with the next attempt."""
+        self.writer.completed(a_job(1))
+        self.writer.completed(a_job(2))
+        self.clock.advance(0)
+        self.store.answer(DatabaseError("canceling statement due to statement timeout", TOO_LONG))
+        self.store.answer(DatabaseUnavailable("the next attempt has more than 4 s", TOO_LONG))
+        self.store.answer({2})
+        self.assertEqual([ids for _, ids in self.store.asked()], [[1, 2], [1], [2]])
+        self.assertEqual(self.writer.pending, 1)
+        self.clock.advance(REFUSED_INTERVAL)
+        self.clock.advance(0)
+        self.assertEqual(self.store.asked()[-1], ("complete", [1]))
+
+    def test_our_own_lock(self) -> None:
+        """An attempt that was given up may be about to commit: it is waited for, for a while, before results are
+        written one by one."""
+        locked = DatabaseError("canceling statement due to lock timeout", LOCK_NOT_AVAILABLE)
+        self.writer.completed(a_job(1))
+        self.writer.completed(a_job(2))
+        self.clock.advance(0)
+        self.store.answer(DatabaseUnavailable("no answer"))
+        for _ in range(round(OWN_ATTEMPT)):
+            self.clock.advance(RETRY_MAX)
+            self.assertEqual(self.store.asked()[-1], ("complete", [1, 2]))
+            self.store.answer(locked)
+        self.assertEqual(self.store.asked()[-1], ("complete", [1]))
 
     def test_lane(self) -> None:
         """After a job of a serial lane is written, and not before, its lane is announced as free."""

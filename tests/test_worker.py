@@ -13,8 +13,7 @@ from slayq_tw.configcheck import CRON_IDENTIFIER
 from slayq_tw.delivery import Answer
 from slayq_tw.errors import DeliveryError, DestinationRefused, NoAnswer
 from slayq_tw.http_request import Origin
-from slayq_tw.job import Failure, Job
-from slayq_tw.results import Deferral
+from slayq_tw.job import Deferral, Failure, Job
 from slayq_tw.worker import MAX_ERROR, JobWorker, storable
 from tests.fakes import START, a_job
 

@@ -1,8 +1,10 @@
 """The Postgres server of a run: with the settings that it comes with, so that what it confirmed has reached the disk."""
 
+import contextlib
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -47,9 +49,25 @@ class Server:
 
     def crash(self) -> None:
         """Stop as `pg_ctl stop -m immediate` does: nothing is written, and the next start recovers from the log."""
-        pid = int((self._folder / "data" / "postmaster.pid").read_text().split()[0])
-        os.kill(pid, signal.SIGQUIT)
+        os.kill(self._postmaster(), signal.SIGQUIT)
         self._postgres.stop()
+
+    def freeze(self) -> Callable[[], None]:
+        """Suspend all its processes: connections stand, new ones too, and nothing is answered. To be called to end it."""
+        postmaster = self._postmaster()
+        children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+        frozen = [postmaster, *map(int, children)]
+
+        def send(number: int) -> None:
+            for pid in frozen:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
+
+        send(signal.SIGSTOP)
+        return lambda: send(signal.SIGCONT)
+
+    def _postmaster(self) -> int:
+        return int((self._folder / "data" / "postmaster.pid").read_text().split()[0])
 
     def create(self, name: str, options: str = "") -> str:
         """A new database that belongs to the daemons' role; the superuser's URL of it."""

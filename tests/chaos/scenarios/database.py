@@ -6,6 +6,8 @@ from tests.chaos.scenarios.scenario import Scenario
 
 RATE = 40.0
 OUTAGE = 2.0
+STALLS = (2.0, 4.0, 7.0, 13.0)
+"""Seconds for which it is frozen: less and more than a statement, a heartbeat and a lifetime may take."""
 BACK_AT_WORK = "from the end until a new event is delivered and the results from before are written"
 
 
@@ -42,6 +44,27 @@ async def terminated(rig: Rig) -> None:
     rig.note(f"The daemon reconnected {restored} times")
 
 
+async def frozen(rig: Rig) -> None:
+    """Postgres answers nothing for a while, as when its disk hangs, and then answers everything."""
+    daemon = await rig.daemon()
+    load = rig.load(RATE)
+    for stall in STALLS:
+        await rig.delivery_after(now())
+        await rig.sleep(1.0)
+        thaw = rig.server.freeze()
+        rig.addCleanup(thaw)
+        await rig.sleep(stall)
+        thaw()
+        rig.recovered(await rig.back_at_work(now()))
+    load.stop()
+    took = await rig.settle()
+    suspected = sum("database_connections_suspected" in line for line in daemon.lines)
+    strays = sum("strays_released" in line for line in daemon.lines)
+    rig.note(
+        f"Connections were suspected {suspected} times, strays found {strays} times; all done after {took:.1f} s"
+    )
+
+
 ALL = (
     Scenario(
         "immediate-stop",
@@ -57,5 +80,12 @@ ALL = (
         terminated,
         BACK_AT_WORK,
         bound=3.0,
+    ),
+    Scenario(
+        "frozen",
+        "All processes of Postgres suspended, for 2, 4, 7 and 13 seconds",
+        frozen,
+        BACK_AT_WORK,
+        bound=8.0,
     ),
 )
