@@ -20,15 +20,19 @@ PEERS := bench/peer/node_modules/.package-lock.json
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .NOTPARALLEL:
-.PHONY: run test lint types once unit image-test chaos chaos-quick bench bench-quick bench-smoke bench-tools profile fuzz clean
+.PHONY: run test lint types once unit oldest image-test chaos chaos-quick bench bench-quick bench-smoke bench-tools profile fuzz clean
 
 run: $(VENV)/.dev
 	@$(BIN)/slayq dev
 
-test: lint types once unit bench-smoke chaos-quick
+test: lint types once unit oldest bench-smoke chaos-quick
 
 unit: $(VENV)/.test
 	@$(BIN)/python -m pytest $(ARGS)
+
+# What depends on Postgres, on the oldest one that the README promises.
+oldest: $(VENV)/.test
+	@$(BIN)/python -m tests.oldest
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check $(SOURCES)

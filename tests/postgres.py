@@ -9,6 +9,8 @@ import os
 import secrets
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -84,20 +86,32 @@ def bring_up_to_date(url: str) -> None:
 
 def _new_database(template: str) -> str:
     name = f"slayq_test_{secrets.token_hex(6)}"
-    _on_server("CREATE DATABASE {} TEMPLATE {}", name, template)
+    with _on_server() as cursor:
+        create = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+        cursor.execute(create.format(sql.Identifier(name), sql.Identifier(template)))
     return name
 
 
 def _drop(name: str) -> None:
-    _on_server("DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
+    """Drop a database, whoever is connected to it."""
+    with _on_server() as cursor:
+        drop = sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name))
+        if cursor.connection.server_version >= 130000:
+            drop += sql.SQL(" WITH (FORCE)")
+        else:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
+            )
+        cursor.execute(drop)
 
 
-def _on_server(statement: str, *names: str) -> None:
+@contextmanager
+def _on_server() -> Iterator[Any]:
     connection = psycopg2.connect(_server())
     try:
         connection.autocommit = True
         with connection.cursor() as cursor:
-            cursor.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+            yield cursor
     finally:
         connection.close()
 

@@ -5,7 +5,8 @@ SET LOCAL search_path = pg_catalog, pg_temp;
 -- unpacked.
 CREATE FUNCTION slayq._private_small_bytes(payload json) RETURNS bigint
 LANGUAGE sql STABLE AS $$
-  SELECT CASE WHEN pg_catalog.pg_column_size(payload) < 2000 THEN pg_catalog.octet_length(payload::pg_catalog.text) END
+  SELECT CASE WHEN pg_catalog.pg_column_size(payload) < 2000
+              THEN pg_catalog.octet_length(payload::pg_catalog.text)::pg_catalog.int8 END  -- Postgres 12 casts no result
 $$;
 
 -- Take due jobs for several groups of tasks at once: at most `limits[n]` for the group of `tasks[n]`, by priority and

@@ -29,7 +29,7 @@ class ColumnTests(SchemaCase):
             ("_private_jobs", "task_id, is_available", "1, true"),
         ):
             state, _ = self.refused(f"INSERT INTO graphile_worker.{table} ({columns}) VALUES ({values})")
-            self.assertEqual(state, "428C9")
+            self.assertIn(state, ("428C9", "42601"))  # the latter before Postgres 14
 
     def test_security(self) -> None:
         """Row level security on the private tables only, no policies, no triggers (item 11)."""

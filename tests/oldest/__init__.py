@@ -1,0 +1,1 @@
+"""The oldest Postgres that the README promises, and the tests that run on it."""
