@@ -66,6 +66,12 @@ class SuspectsTests(SynchronousTestCase):
         )
         return wire  # type: ignore[no-any-return]
 
+    def find_one_mute(self) -> None:
+        """The first connection is asked, and never answers."""
+        self.begin()
+        self.clock.advance(3.0)
+        self.wires[0].hangs()
+
     def beat(self) -> None:
         """Something urgent is asked and answered at once."""
         wire: Any = self.database._idle[-1]
@@ -78,9 +84,7 @@ class SuspectsTests(SynchronousTestCase):
 
     def test_silent(self) -> None:
         """Those that have said nothing since the mute one was asked are closed, as soon as the server answers."""
-        self.begin()
-        self.clock.advance(3.0)
-        self.wires[0].hangs()
+        self.find_one_mute()
         self.assertEqual(self.closed(), [False] * 4)
         self.clock.advance(0.5)
         with capturedLogs() as events:
@@ -103,9 +107,7 @@ class SuspectsTests(SynchronousTestCase):
 
     def test_just_asked(self) -> None:
         """One that was just asked has a moment to answer, and no more than that."""
-        self.begin()
-        self.clock.advance(3.0)
-        self.wires[0].hangs()
+        self.find_one_mute()
         self.begin()
         self.clock.advance(0.5)
         self.beat()
@@ -116,9 +118,7 @@ class SuspectsTests(SynchronousTestCase):
 
     def test_just_asked_and_answered(self) -> None:
         """If it does answer, that is all."""
-        self.begin()
-        self.clock.advance(3.0)
-        self.wires[0].hangs()
+        self.find_one_mute()
         other = self.begin()
         self.clock.advance(0.5)
         self.beat()

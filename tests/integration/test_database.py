@@ -43,6 +43,14 @@ class DatabaseTests(TestCase):
         await database.open()
         return database
 
+    async def open_through_proxy(self) -> tuple[Database, Proxy]:
+        proxy = Proxy.before(self, empty_database(self))
+        parameters, _ = parse(proxy.url)
+        database = Database(parameters, reactor)
+        self.addCleanup(database.close)
+        await database.open()
+        return database, proxy
+
     def terminate_all(self, but: Any = None) -> int:
         """Have the server end every other connection to the test's database, but for one; how many there were."""
         spared = but.info.backend_pid if but else 0
@@ -98,11 +106,7 @@ class DatabaseTests(TestCase):
         """Only the one statement is held up by a connection that is half-open, and not for long."""
         self.patch(allowance, "USUAL", 0.1)
         self.patch(database_module, "URGENT_GRACE", 0.1)
-        proxy = Proxy.before(self, empty_database(self))
-        parameters, _ = parse(proxy.url)
-        database = Database(parameters, reactor)
-        self.addCleanup(database.close)
-        await database.open()
+        database, proxy = await self.open_through_proxy()
         proxy.swallow(1)
         failed = 0
         for _ in range(3 * POOL_SIZE):
@@ -234,12 +238,7 @@ class DatabaseTests(TestCase):
     async def test_urgent_through_dead_connections(self) -> None:
         """Connections that died in silence hold up what is urgent once, and not one after the other."""
         self.patch(database_module, "URGENT_GRACE", 0.2)
-        url = empty_database(self)
-        parameters, _ = parse(url)
-        proxy = Proxy(self, parameters["host"], int(parameters.get("port", "5432")))
-        database = Database({**parameters, "host": "127.0.0.1", "port": str(proxy.listening_on)}, reactor)
-        self.addCleanup(database.close)
-        await database.open()
+        database, proxy = await self.open_through_proxy()
         await database.urgent_query("SELECT 1", timeout=1.0)
         proxy.swallow()
         begun = reactor.seconds()  # type: ignore[attr-defined]
@@ -254,11 +253,7 @@ class DatabaseTests(TestCase):
         """When one connection proves half-open, the others are replaced before each of them holds up a statement."""
         self.patch(database_module, "URGENT_GRACE", 0.2)
         self.patch(suspicion, "JUST_ASKED", 0.2)
-        proxy = Proxy.before(self, empty_database(self))
-        parameters, _ = parse(proxy.url)
-        database = Database(parameters, reactor)
-        self.addCleanup(database.close)
-        await database.open()
+        database, proxy = await self.open_through_proxy()
         proxy.swallow()
         waiting = Deferred.fromCoroutine(database.query("SELECT 1"))
         with capturedLogs() as events:
