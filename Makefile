@@ -1,7 +1,7 @@
 # make run    development mode: an embedded Postgres, the daemon, a receiver, and a few events
 # make test   everything that continuous integration checks
 # make chaos  the daemon through kills, outages and worse (10 minutes; chaos-quick, a selection, is a part of `make test`)
-# make bench  the benchmark, beside two Node peers (45 minutes; bench-quick: one; profile: where the time goes)
+# make bench  the benchmark, beside two Node peers (30 minutes; bench-quick: one; profile: where the time goes)
 # make fuzz   new inputs for whatever reads what comes from outside, FUZZ_SECONDS=60 for each target
 #
 # All make .venv first, which takes a minute the first time. PYTHON=… chooses the interpreter, ARGS=… goes to pytest,

@@ -154,9 +154,17 @@ class Database:
         """
         timeout = self._allowances.of(sql)
         longest = timeout >= LONGEST
-        begun = self._reactor.seconds()
+        sent_at = 0.0
+
+        def send(connection: Connection) -> Deferred[list[tuple[Any, ...]]]:
+            nonlocal sent_at  # waiting for a free connection says nothing about the statement
+            sent_at = self._reactor.seconds()
+            return connection.rows(_bounded(sql, timeout), parameters)
+
         try:
-            rows = await self._rows(sql, parameters, timeout, ANSWER_GRACE if longest else URGENT_GRACE)
+            rows: list[tuple[Any, ...]] = await self._with_connection(
+                timeout + (ANSWER_GRACE if longest else URGENT_GRACE), send
+            )
         except DatabaseError as error:
             if not (isinstance(error, DatabaseMute) or error.sqlstate == TOO_LONG):
                 raise
@@ -165,7 +173,7 @@ class Database:
                 raise
             text = f"{error}; the next attempt has more than {timeout:g} s"
             raise DatabaseUnavailable(text, error.sqlstate) from error
-        self._allowances.took(sql, self._reactor.seconds() - begun)
+        self._allowances.took(sql, self._reactor.seconds() - sent_at)
         return rows
 
     async def urgent_query(

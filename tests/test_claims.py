@@ -152,6 +152,9 @@ class ClaimerTests(SynchronousTestCase):
         self.clock.advance(SECOND_SWEEP)
         self.assertEqual(self.names_of_next_claim(strays=[7])[-2:], ["release_strays", "claim"])
         self.assertEqual(self.names_of_next_claim(), ["claim"])
+        self.clock.advance(LAST_SWEEP)
+        self.assertEqual(self.names_of_next_claim()[-2:], ["release_strays", "claim"])
+        self.assertFalse(self.claimer.misses_an_answer)
 
     def test_late_strays(self) -> None:
         """A claim whose answer was lost may take effect later; until that has been looked for, it may have."""

@@ -8,6 +8,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
+from slayq_tw.allowance import USUAL
 from slayq_tw.connection import READ_WITHIN, Connection
 from slayq_tw.database import STATEMENT_TIMEOUT, Database
 from slayq_tw.errors import DatabaseMute, DatabaseUnavailable
@@ -27,6 +28,11 @@ class Wire:
     def bounded(self, seconds: float, call: Callable[[], Any]) -> "Deferred[Any]":
         """Connection's."""
         self.answer = Deferred()
+        call()
+        return self.answer
+
+    def rows(self, sql: str, parameters: object) -> "Deferred[Any]":
+        """Connection's."""
         return self.answer
 
     def says(self) -> None:
@@ -136,6 +142,24 @@ class SuspectsTests(SynchronousTestCase):
         self.clock.advance(0.5)
         self.beat()
         self.assertEqual(self.closed(), [False, False, True, True])
+
+    def test_waiting_for_a_connection(self) -> None:
+        """A brief statement that waited for a free connection, and was quick then, is as brief as ever."""
+        busy = [self.begin() for _ in range(3)]
+        brief = Deferred.fromCoroutine(self.database.brief_query("SELECT 2"))
+        self.clock.advance(20.0)
+        busy[0].says()
+        self.wires[3].says()
+        self.successResultOf(brief)
+        self.assertEqual(self.database._allowances.of("SELECT 2"), USUAL)
+
+    def test_slow_on_its_connection(self) -> None:
+        """One that is slow itself is not."""
+        brief = Deferred.fromCoroutine(self.database.brief_query("SELECT 2"))
+        self.clock.advance(3.0)
+        self.wires[0].says()
+        self.successResultOf(brief)
+        self.assertEqual(self.database._allowances.of("SELECT 2"), 6.0)
 
 
 class BoundedTests(SynchronousTestCase):

