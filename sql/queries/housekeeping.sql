@@ -3,7 +3,8 @@
 -- Batches and SKIP LOCKED keep out of the way of whoever works on the rows.
 
 -- name: sweep
--- Unlock what was locked for four hours: everybody's constant in this schema. Attempts stay as they are, so a job whose
+-- Unlock what was locked for four hours: everybody's constant in this schema. What daemons have locked that live is left to
+-- them: a delivery may take longer, and the dead ones' jobs are returned much sooner. Attempts stay as they are, so a job whose
 -- last attempt crashed has failed for good now: those are returned, because nobody else tells. A cron tick in that
 -- state is removed: ticks are not kept.
 WITH stale AS MATERIALIZED (
@@ -14,6 +15,7 @@ WITH stale AS MATERIALIZED (
                                WHERE task.identifier = %(tick)s) AS is_tick
     FROM graphile_worker._private_jobs AS job
    WHERE job.locked_at < now() - interval '4 hours'
+     AND NOT EXISTS (SELECT FROM slayq._private_daemons AS daemon WHERE daemon.worker = job.locked_by)
    LIMIT %(batch)s
      FOR UPDATE OF job SKIP LOCKED
 ), unlocked AS (
@@ -31,6 +33,8 @@ WITH stale AS MATERIALIZED (
    WHERE queue.id = ANY (ARRAY(SELECT stale_queue.id
                                  FROM graphile_worker._private_job_queues AS stale_queue
                                 WHERE stale_queue.locked_at < now() - interval '4 hours'
+                                  AND NOT EXISTS (SELECT FROM slayq._private_daemons AS daemon
+                                                   WHERE daemon.worker = stale_queue.locked_by)
                                 LIMIT %(batch)s
                                   FOR UPDATE SKIP LOCKED))
   RETURNING queue.id

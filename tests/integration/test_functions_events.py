@@ -122,6 +122,13 @@ class TriggerTests(ApplicationTestCase):
         self.app.fire()
         self.assertEqual((self.app.keyed("k").payload.count("cache"), self.app.waits()), (0, 0))
 
+    def test_fired_after_the_end_of_the_wait(self) -> None:
+        """An event that fired after a wait had expired is not what it waited for, though it is recorded only then."""
+        self.app.send("order", key="k", run_at="tomorrow")
+        self.app.fire()
+        self.app.wait("k", expires="-1 second")
+        self.assertEqual((self.app.keyed("k").payload.count("cache"), self.app.waits()), (0, 1))
+
     def test_expired_waits_of_others_go(self) -> None:
         """Calls that add a row remove expired waits on the way, but none whose job is being delivered."""
         for key in ("free", "busy"):

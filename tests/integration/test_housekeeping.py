@@ -108,6 +108,19 @@ class SweepTests(HousekeepingTestCase):
         )
         self.assertEqual(await self.housekeeping.sweep(), Swept(0, 0, 0, []))
 
+    async def test_daemons_that_live(self) -> None:
+        """A delivery may take longer than four hours: what a daemon has locked is its own as long as it has its row."""
+        number = self.add(queue_name="lane")
+        self.lock(number, "5 hours")
+        self.sql("INSERT INTO slayq._private_daemons (worker) VALUES ('pool-dead')")
+        self.assertEqual(await self.housekeeping.sweep(), Swept(0, 0, 0, []))
+        self.assertEqual(self.row(number, "locked_by"), ("pool-dead",))
+        self.assertEqual(
+            self.sql("SELECT locked_by FROM graphile_worker._private_job_queues"), [("pool-dead",)]
+        )
+        self.sql("DELETE FROM slayq._private_daemons")
+        self.assertEqual(await self.housekeeping.sweep(), Swept(1, 1, 0, []))
+
     async def test_run_at(self) -> None:
         """A swept job is due now at the earliest, and no sooner than it was (item 53)."""
         past = self.add(run_at=datetime(2020, 1, 1, tzinfo=UTC))
@@ -286,6 +299,14 @@ class CollectTasksTests(HousekeepingTestCase):
         self.assertEqual(await self.housekeeping.collect_tasks(), ["old", "older"])
         self.assertEqual(self.tasks(), ["cronQueue", "failed", "mail", "nightly", "post"])
         self.assertEqual(await self.housekeeping.collect_tasks(), [])
+
+    async def test_used_meanwhile(self) -> None:
+        """An identifier that got a job after it was found unused is kept."""
+        self.sql("DELETE FROM graphile_worker._private_jobs WHERE id = %s", self.add("old"))
+        ((old,),) = self.sql("SELECT id FROM graphile_worker._private_tasks WHERE identifier = 'old'")
+        self.add("old")
+        self.sql(named_queries("housekeeping.sql")["delete_tasks"].replace("%(ids)s", "%s"), [old], [old])
+        self.assertIn("old", self.tasks())
 
     async def test_uncommitted_add(self) -> None:
         """While a transaction that added a job is open, nothing is deleted."""
