@@ -91,8 +91,8 @@ def forget_slayq(app: Application) -> None:
     for name in FUNCTIONS:
         app.rows(f"DROP FUNCTION IF EXISTS public.{name}")
     app.rows("DROP SCHEMA IF EXISTS slayq CASCADE")
-    for index in ("slayq_claim_index", "slayq_lane_index", "slayq_event_index"):
-        app.rows(f"DROP INDEX IF EXISTS graphile_worker.{index}")
+    for (index,) in app.rows("SELECT indexname::text FROM pg_indexes WHERE indexname LIKE 'slayq\\_%'"):
+        app.rows(f"DROP INDEX graphile_worker.{index}")
 
 
 def make_upstream(app: Application) -> None:

@@ -1,5 +1,6 @@
 """`cancel_pending_tasks`."""
 
+import random
 from typing import Any
 
 from tests.application import ApplicationTestCase
@@ -118,6 +119,69 @@ class CancelTests(ApplicationTestCase):
         self.add(event, '{"id":"1"}')
         self.assertEqual(self.cancel(event + "!", "id", "1"), 0)
         self.assertEqual(self.cancel(event, "id", "1"), 1)
+
+    def test_many_members(self) -> None:
+        """Any member of large data is found, and of data with hundreds of them."""
+        for count, text in (
+            (10, "x" * 3000),
+            (32, ""),
+            (33, ""),
+            (400, ""),
+            (400, r"\u00e9"),
+            (400, r"\u0000"),
+        ):
+            members = ",".join(f'"m{n}":"{n}{text}"' for n in range(count))
+            self.add("order", f'{{{members},"id":"1"}}')
+            self.assertEqual(self.cancel("order", "id", "2"), 0)
+            self.assertEqual(self.cancel("other", "id", "1"), 0)
+            self.assertEqual(self.cancel("order", "id", "1"), 1, (count, text))
+
+    def test_deep(self) -> None:
+        """Data that nests deeper than Postgres reads is stored, and breaks no cancellation."""
+        self.add("order", '{"id":"1","x":' + "[" * 900 + "]" * 900 + "}")
+        self.assertEqual(self.cancel("order", "id", "1"), 1)
+
+    def test_as_it_is_defined(self) -> None:
+        """Random payloads: what goes is what the definition says, by every member's name and value."""
+        chance = random.Random(7)
+        values = (
+            '"a"',
+            '"b"',
+            "1",
+            "1.0",
+            "true",
+            "null",
+            '"\\u0061"',
+            '"\\u0000"',
+            '{"k":"a"}',
+            '["a"]',
+            '"a b"',
+        )
+        names = ("id", "user", "\\u0069d", "a b", "")
+        for number in range(150):
+            members = [
+                f'"{chance.choice(names)}":{chance.choice(values)}' for _ in range(chance.randrange(5))
+            ]
+            self.add(chance.choice(("order", "other")), "{" + ",".join(members) + "}", key=f"k{number}")
+        for event in ("order", "other", ""):
+            for name in ("id", "user", "a b", "", "k"):
+                for value in ("a", "b", "1", "1.0", "true", "null", '{"k":"a"}', '["a"]', "a b", ""):
+                    expected = {
+                        key
+                        for (key,) in self.app.rows(
+                            "SELECT key FROM graphile_worker._private_jobs WHERE"
+                            " slayq._private_text(slayq._private_member(payload, 'event')) = %s AND"
+                            " slayq._private_text(slayq._private_member(slayq._private_member(payload, 'data'), %s)) = %s",
+                            event,
+                            name,
+                            value,
+                        )
+                    }
+                    before = {job.key for job in self.app.jobs()}
+                    self.cancel(event, name, value)
+                    self.assertEqual(
+                        before - {job.key for job in self.app.jobs()}, expected, (event, name, value)
+                    )
 
     def test_taken_meanwhile(self) -> None:
         """A job that a worker takes while the call waits for it stays."""
