@@ -16,8 +16,9 @@ class Job(NamedTuple):
         identifier: the task identifier, a queue's name or alias.
         payload: the JSON text, byte for byte; None when it is too large.
         attempts: this attempt's number, 1 at the first.
+        run_at: when it was due, in seconds since the epoch; infinite at an infinite time.
         lane: id of the serial queue, or None.
-        locked_at: when it was claimed: with the worker's id, the claim's identity.
+        locked_us: when it was claimed, in microseconds since the epoch: with the worker's id, the claim's identity.
         revision: of the keyed request that was claimed.
         fault: why there is no payload.
     """
@@ -29,9 +30,9 @@ class Job(NamedTuple):
     max_attempts: int
     key: str | None
     priority: int
-    run_at: datetime
+    run_at: float
     lane: int | None
-    locked_at: datetime
+    locked_us: int
     revision: int
     fault: str | None = None
 

@@ -3,16 +3,21 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from secrets import token_hex
+from typing import Any
 
 from slayq_tw.configcheck import CRON_IDENTIFIER, DEFAULT_MAX_PAYLOAD
 from slayq_tw.database import Cursor, Database
 from slayq_tw.errors import DatabaseError
 from slayq_tw.job import Failure, Job
 from slayq_tw.sqlfiles import named_queries
+from slayq_tw.upcoming import WALK, Upcoming
 
 CRON_KEY = "cron"
 MAX_CLAIM = 16 * 1024 * 1024
 """Bytes of payload after which a claim takes no further jobs; so it has one payload more than that, at most."""
+NO_TEXT = frozenset({"22021", "22P05"})
+"""Codes of what cannot be sent as UTF-8: a database without an encoding (SQL_ASCII) takes any bytes, and other encodings
+have characters that Unicode has not. One such row fails a statement whole."""
 
 
 def _array(elements: Iterable[object]) -> str:
@@ -34,12 +39,18 @@ class JobStore:
         database: with the schema in place.
         identifiers: all that this process serves.
         limit: bytes of a payload, at most.
+        upcoming: is told what claims tell of the next one.
     """
 
     def __init__(
-        self, database: Database, identifiers: Iterable[str], limit: int = DEFAULT_MAX_PAYLOAD
+        self,
+        database: Database,
+        identifiers: Iterable[str],
+        limit: int = DEFAULT_MAX_PAYLOAD,
+        upcoming: Upcoming | None = None,
     ) -> None:
         self._max_payload = limit
+        self._upcoming = upcoming
         self._database = database
         self._identifiers = tuple(identifiers)
         self._queries = named_queries("jobs.sql")
@@ -78,26 +89,60 @@ class JobStore:
         if not asked:
             return [[] for _ in requests]
         tasks, groups, limits = (list(column) for column in zip(*asked, strict=True))
-        rows = await self._database.brief_query(
-            self._queries["claim_jobs"],
-            {
-                "tasks": tasks,
-                "groups": groups,
-                "limits": limits,
-                "worker": self.worker,
-                "max_bytes": MAX_CLAIM,
-                "max_payload": self._max_payload,
-            },
-        )
         group_of = dict(zip(tasks, groups, strict=True))
         claimed: list[list[Job]] = [[] for _ in requests]
-        for number, task, *rest in rows:
+        for number, task, *rest in await self._claimed(tasks, groups, limits):
             job = Job(number, self._names[task], *rest)
             self._held[job.id] = job.slim()
             claimed[group_of[task]].append(job)
         for jobs in claimed:
             jobs.sort(key=lambda job: (job.priority, job.run_at, job.id))
         return claimed
+
+    async def _claimed(
+        self, tasks: Sequence[int], groups: Sequence[int], limits: Sequence[int]
+    ) -> list[tuple[Any, ...]]:
+        """Claim; rows with the fields of `Job`, a task's id for its identifier."""
+        upcoming = self._upcoming
+        steps = WALK if upcoming is None else upcoming.steps
+        parameters = {
+            "tasks": tasks,
+            "groups": groups,
+            "limits": limits,
+            "worker": self.worker,
+            "max_bytes": MAX_CLAIM,
+            "max_payload": self._max_payload,
+            "after_lane": 0 if upcoming is None else upcoming.after_lane,
+            "steps": steps,
+        }
+        try:
+            rows = await self._database.brief_query(
+                self._queries["claim_jobs"], {**parameters, "texts": True}
+            )
+            *rows, (*_, due_in, _, _, _, _, next_lane) = rows
+        except DatabaseError as error:
+            if error.sqlstate not in NO_TEXT:
+                raise
+            rows = await self._database.query(self._queries["claim_jobs"], {**parameters, "texts": False})
+            *rows, (*_, due_in, _, _, _, _, next_lane) = rows
+            rows = [await self._with_texts(row) for row in rows]
+        if upcoming is not None:
+            upcoming.told(due_in, next_lane, steps)
+        return [row[:-1] for row in rows]
+
+    async def _with_texts(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The row of a claim with its texts; if it has any that is none, with that as its fault."""
+        number, task, _, attempts, max_attempts, _, *numbers, fault, next_lane = row
+        payload = key = None
+        if fault is None:
+            try:
+                rows = await self._database.query(self._queries["texts_of_claim"], {"id": number})
+                payload, key = rows[0] if rows else (None, None)
+            except DatabaseError as error:
+                if error.sqlstate not in NO_TEXT:
+                    raise
+                fault = f"payload or key is no text: {error}"
+        return (number, task, payload, attempts, max_attempts, key, *numbers, fault, next_lane)
 
     async def complete(self, jobs: Sequence[Job]) -> set[int]:
         """Remove delivered jobs; the ids that were still there."""
@@ -241,12 +286,12 @@ class JobStore:
         return {
             "worker": self.worker,
             "ids": _array([job.id for job in jobs]),
-            "claimed": _array([f'"{job.locked_at.isoformat()}"' for job in jobs]),
+            "claimed": _array([job.locked_us for job in jobs]),
             "lanes": _array(["NULL" if job.lane is None else job.lane for job in jobs]),
         }
 
     def _let_go(self, jobs: Iterable[Job]) -> None:
         for job in jobs:
             held = self._held.get(job.id)
-            if held is not None and held.locked_at == job.locked_at:  # it may have been claimed again since
+            if held is not None and held.locked_us == job.locked_us:  # it may have been claimed again since
                 del self._held[job.id]

@@ -32,6 +32,7 @@ from slayq_tw.poller import QueuePoller
 from slayq_tw.posting import direct, through_treq
 from slayq_tw.recall import Recall
 from slayq_tw.results import ResultWriter
+from slayq_tw.upcoming import Upcoming
 from slayq_tw.watch import UnservedWatch
 from slayq_tw.webclient import make_agent, make_http_client
 from slayq_tw.worker import JobWorker
@@ -239,7 +240,12 @@ def build(
     database = Database(parameters, reactor, display=conninfo.display(parameters))
     timeouts = {name: queue.timeout or config.timeout for queue in config.queues for name in queue.names}
     timeouts[CRON_IDENTIFIER] = config.timeout
-    store = JobStore(database, timeouts, config.max_payload)
+
+    def wake() -> None:
+        service.wake()
+
+    upcoming = Upcoming(wake, reactor)
+    store = JobStore(database, timeouts, config.max_payload, upcoming)
 
     async def prepare() -> None:
         await migrate(database, reactor, upgrade_old=upgrade_old)
@@ -247,9 +253,6 @@ def build(
         await store.register()
         await store.register_crontab()
         await store.remember_for(max(timeouts.values()) + MEMORY_MARGIN)
-
-    def wake() -> None:
-        service.wake()
 
     def hand_back() -> None:
         for poller in pollers:
@@ -279,6 +282,7 @@ def build(
     ]
     others = [
         pace,
+        upcoming,
         recall,
         CronService(config.cron_url, store.schedule_tick, reactor, now),
         UnservedWatch(store.unserved, reactor),

@@ -20,9 +20,9 @@ def a_job(number: int = 1, **changes: object) -> Job:
         "max_attempts": 25,
         "key": None,
         "priority": 0,
-        "run_at": START,
+        "run_at": START.timestamp(),
         "lane": None,
-        "locked_at": START + timedelta(seconds=number),
+        "locked_us": round((START + timedelta(seconds=number)).timestamp() * 1e6),
         "revision": 0,
     }
     return Job(**{**values, **changes})  # type: ignore[arg-type]

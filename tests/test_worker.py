@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.logger import LogLevel, capturedLogs
@@ -129,7 +129,7 @@ class JobWorkerTests(SynchronousTestCase):
         """The same at each attempt of a job, another one for what replaced it under its key, or for any other job."""
         for job in (
             a_job(5, key="k.1"),
-            a_job(5, key="k.1", attempts=2, run_at=START + timedelta(seconds=3)),
+            a_job(5, key="k.1", attempts=2, run_at=START.timestamp() + 3),
             a_job(5, key="k.1", revision=1),
             a_job(6),
         ):

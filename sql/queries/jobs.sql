@@ -23,15 +23,21 @@ SELECT identifier, id FROM added
 SELECT task.identifier, task.id FROM graphile_worker._private_tasks AS task JOIN wanted USING (identifier);
 
 -- name: claim_jobs
--- A payload that is too large comes as the fault that it is.
-SELECT claimed.id, task_id, payload, attempts, max_attempts, key, priority, run_at, job_queue_id, locked_at, revision,
-       CASE WHEN payload IS NULL
+-- A payload that is too large comes as the fault that it is. Without `texts` there are only numbers. The row without an id
+-- is `_private_claim_jobs`'s.
+SELECT claimed.id, task_id, CASE WHEN %(texts)s THEN payload END, attempts, max_attempts,
+       CASE WHEN %(texts)s THEN key END, priority, due, job_queue_id, claimed, revision,
+       CASE WHEN payload IS NULL AND claimed.id IS NOT NULL
             THEN (SELECT pg_catalog.format('payload has %%s bytes, more than the %%s that max_payload_mb allows',
                                            pg_catalog.octet_length(job.payload::pg_catalog.text),
                                            %(max_payload)s)
-                    FROM graphile_worker._private_jobs AS job WHERE job.id = claimed.id) END
+                    FROM graphile_worker._private_jobs AS job WHERE job.id = claimed.id) END,
+       next_lane
   FROM slayq._private_claim_jobs(%(tasks)s::integer[], %(groups)s::integer[], %(limits)s::integer[], %(worker)s,
-                                 %(max_bytes)s, %(max_payload)s) AS claimed;
+                                 %(max_bytes)s, %(max_payload)s, %(after_lane)s, %(steps)s) AS claimed;
+
+-- name: texts_of_claim
+SELECT payload::text, key FROM graphile_worker._private_jobs WHERE id = %(id)s;
 
 -- name: complete_jobs
 -- Remove delivered jobs. One whose claim is gone was delivered all the same, so it goes too, unless its revision
@@ -39,9 +45,9 @@ SELECT claimed.id, task_id, payload, attempts, max_attempts, key, priority, run_
 SET LOCAL enable_seqscan = off;
 SET LOCAL lock_timeout = '100ms';
 WITH done AS (
-  SELECT id, locked_at, revision, lane
-    FROM unnest(%(ids)s::bigint[], %(claimed)s::timestamptz[], %(revisions)s::integer[], %(lanes)s::integer[])
-         AS done (id, locked_at, revision, lane)
+  SELECT id, slayq._private_moment(claimed) AS locked_at, revision, lane
+    FROM unnest(%(ids)s::bigint[], %(claimed)s::bigint[], %(revisions)s::integer[], %(lanes)s::integer[])
+         AS done (id, claimed, revision, lane)
 ), freed AS (
   UPDATE graphile_worker._private_job_queues AS queue
      SET locked_by = NULL, locked_at = NULL
@@ -59,14 +65,15 @@ RETURNING job.id;
 -- End failed attempts that still carry their claim: back-off by Graphile Worker's rule, pushed out to `delays` seconds
 -- from now when the receiver asked for more; `final` ones are exhausted at once. Each wait is longer than the rule's by
 -- up to a tenth, by chance, and never shorter: what failed together does not come again together. (What the receiver
--- asked for ends at 24 hours all the same.) Returns what was still ours, and whether it has failed for good.
+-- asked for ends at 24 hours all the same.) Its lane is freed also when the job is gone, for it is the claim's: but not while
+-- somebody else has the job. Returns what was still ours, and whether it has failed for good.
 SET LOCAL enable_seqscan = off;
 SET LOCAL lock_timeout = '100ms';
 WITH failed AS (
-  SELECT id, locked_at, error, delay, final, lane
-    FROM unnest(%(ids)s::bigint[], %(claimed)s::timestamptz[], %(errors)s::text[], %(delays)s::double precision[],
+  SELECT id, slayq._private_moment(claimed) AS locked_at, error, delay, final, lane
+    FROM unnest(%(ids)s::bigint[], %(claimed)s::bigint[], %(errors)s::text[], %(delays)s::double precision[],
                 %(finals)s::boolean[], %(lanes)s::integer[])
-         AS failed (id, locked_at, error, delay, final, lane)
+         AS failed (id, claimed, error, delay, final, lane)
 ), kept AS (
   UPDATE graphile_worker._private_jobs AS job
      SET last_error = failed.error,
@@ -79,26 +86,30 @@ WITH failed AS (
     FROM failed
    WHERE job.id = ANY (%(ids)s::bigint[]) AND job.id = failed.id
      AND job.locked_by = %(worker)s AND job.locked_at = failed.locked_at
-  RETURNING job.id, job.attempts >= job.max_attempts AS exhausted, failed.lane, failed.locked_at
+  RETURNING job.id, job.attempts >= job.max_attempts AS exhausted
 ), freed AS (
   UPDATE graphile_worker._private_job_queues AS queue
      SET locked_by = NULL, locked_at = NULL
-    FROM kept
-   WHERE queue.id = ANY (%(lanes)s::integer[]) AND queue.id = kept.lane
-     AND queue.locked_by = %(worker)s AND queue.locked_at = kept.locked_at
+    FROM failed
+   WHERE queue.id = ANY (%(lanes)s::integer[]) AND queue.id = failed.lane
+     AND queue.locked_by = %(worker)s AND queue.locked_at = failed.locked_at
+     AND NOT EXISTS (SELECT FROM graphile_worker._private_jobs AS job
+                      WHERE job.id = failed.id AND job.locked_at IS NOT NULL
+                        AND (job.locked_by <> %(worker)s OR job.locked_at <> failed.locked_at))
 )
 SELECT id, exhausted FROM kept;
 
 -- name: release_jobs
 -- Give claimed jobs back unworked: the attempt does not count. A job whose key was re-added meanwhile is superseded:
 -- it is unlocked but stays exhausted, or it would run beside its successor. `waits` are seconds from now before which a
--- job shall not be claimed again; NULL leaves run_at as it is. Returns what was still ours, and when it is due.
+-- job shall not be claimed again; NULL leaves run_at as it is. Returns what was still ours, and when it is due (NULL in
+-- years that a driver cannot read).
 SET LOCAL enable_seqscan = off;
 SET LOCAL lock_timeout = '100ms';
 WITH claim AS (
-  SELECT id, locked_at, wait, lane
-    FROM unnest(%(ids)s::bigint[], %(claimed)s::timestamptz[], %(waits)s::double precision[], %(lanes)s::integer[])
-         AS claim (id, locked_at, wait, lane)
+  SELECT id, slayq._private_moment(claimed) AS locked_at, wait, lane
+    FROM unnest(%(ids)s::bigint[], %(claimed)s::bigint[], %(waits)s::double precision[], %(lanes)s::integer[])
+         AS claim (id, claimed, wait, lane)
 ), released AS (
   UPDATE graphile_worker._private_jobs AS job
      SET attempts = CASE WHEN slayq._private_is_superseded(job) THEN job.attempts
@@ -109,15 +120,18 @@ WITH claim AS (
     FROM claim
    WHERE job.id = ANY (%(ids)s::bigint[]) AND job.id = claim.id
      AND job.locked_by = %(worker)s AND job.locked_at = claim.locked_at
-  RETURNING job.id, job.run_at, claim.lane, claim.locked_at
+  RETURNING job.id, job.run_at
 ), freed AS (
   UPDATE graphile_worker._private_job_queues AS queue
      SET locked_by = NULL, locked_at = NULL
-    FROM released
-   WHERE queue.id = ANY (%(lanes)s::integer[]) AND queue.id = released.lane
-     AND queue.locked_by = %(worker)s AND queue.locked_at = released.locked_at
+    FROM claim
+   WHERE queue.id = ANY (%(lanes)s::integer[]) AND queue.id = claim.lane
+     AND queue.locked_by = %(worker)s AND queue.locked_at = claim.locked_at
+     AND NOT EXISTS (SELECT FROM graphile_worker._private_jobs AS job
+                      WHERE job.id = claim.id AND job.locked_at IS NOT NULL
+                        AND (job.locked_by <> %(worker)s OR job.locked_at <> claim.locked_at))
 )
-SELECT id, run_at FROM released;
+SELECT id, CASE WHEN run_at > '1900-01-01T00:00:00Z' AND run_at < '9999-01-01T00:00:00Z' THEN run_at END FROM released;
 
 -- name: recall_jobs
 -- Jobs that were put off until `times` are due now, in the order of `places` (0 is the last, -1 the one before it);
@@ -143,19 +157,34 @@ RETURNING job.id;
 -- their answers lost. Returns the jobs, and of each whether it was returned: what some transaction has locked is left.
 SELECT job.id, job.returned
   FROM slayq._private_return_jobs(
-         %(worker)s, %(ids)s::bigint[], %(claimed)s::timestamptz[], %(lanes)s::integer[]) AS job;
+         %(worker)s, %(ids)s::bigint[],
+         ARRAY(SELECT slayq._private_moment(claimed) FROM unnest(%(claimed)s::bigint[]) WITH ORDINALITY AS held (claimed, place)
+                ORDER BY place),
+         %(lanes)s::integer[]) AS job;
 
 -- name: unserved_identifiers
--- Identifiers outside `tasks` for which a job is due.
+-- Identifiers outside `tasks` for which a job is due. (The conditions are slayq_due_index's and slayq_lane_due_index's; the
+-- order leaves no other.)
+SET LOCAL enable_seqscan = off;
+SET LOCAL enable_bitmapscan = off;
+SET LOCAL enable_sort = off;
 SELECT task.identifier
   FROM graphile_worker._private_tasks AS task
- WHERE NOT (task.id = ANY (%(tasks)s::integer[]))
-   AND (EXISTS (SELECT FROM graphile_worker._private_jobs AS job
-                 WHERE job.task_id = task.id AND job.is_available = true AND job.job_queue_id IS NULL
-                   AND job.run_at <= now())
-        OR EXISTS (SELECT FROM graphile_worker._private_jobs AS job
-                    WHERE job.task_id = task.id AND job.is_available = true AND job.job_queue_id IS NOT NULL
-                      AND job.run_at <= now()))
+  LEFT JOIN LATERAL (
+       SELECT job.id
+         FROM graphile_worker._private_jobs AS job
+        WHERE job.task_id = task.id AND job.run_at <= now() AND job.locked_at IS NULL
+          AND job.attempts < job.max_attempts AND job.job_queue_id IS NULL AND job.max_attempts >= 1
+        ORDER BY job.run_at
+        LIMIT 1) AS free ON true
+  LEFT JOIN LATERAL (
+       SELECT job.id
+         FROM graphile_worker._private_jobs AS job
+        WHERE job.task_id = task.id AND job.run_at <= now() AND job.locked_at IS NULL
+          AND job.attempts < job.max_attempts AND job.job_queue_id IS NOT NULL AND job.max_attempts >= 1
+        ORDER BY job.run_at
+        LIMIT 1) AS serial ON true
+ WHERE NOT (task.id = ANY (%(tasks)s::integer[])) AND (free.id IS NOT NULL OR serial.id IS NOT NULL)
  ORDER BY task.identifier;
 
 -- name: register_crontab

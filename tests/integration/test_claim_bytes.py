@@ -46,7 +46,7 @@ class ClaimBytesTests(SynchronousTestCase):
         tasks = dict(self.sql("SELECT identifier, id FROM graphile_worker._private_tasks"))
         rows = self.sql(
             "SELECT task.identifier, octet_length(job.payload) / 1000000, count(*)::integer"
-            "  FROM slayq._private_claim_jobs(%s, %s, %s, 'pool-test', %s, %s) AS job"
+            "  FROM slayq._private_claim_jobs(%s, %s, %s, 'pool-test', %s, %s, 0, 2000) AS job"
             "  JOIN graphile_worker._private_tasks AS task ON task.id = job.task_id GROUP BY 1, 2",
             [tasks[name] for name in limits],
             list(range(len(limits))),

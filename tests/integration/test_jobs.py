@@ -113,8 +113,8 @@ class ClaimTests(JobStoreTestCase):
             (number, "mail", '{"b" : 1,  "a":2}', 1, 7, "k", 3, None),
         )
         self.assertEqual(
-            self.row(number, "attempts, locked_by, locked_at, updated_at"),
-            (1, self.store.worker, job.locked_at, updated),
+            self.row(number, "attempts, locked_by, slayq._private_microseconds(locked_at), updated_at"),
+            (1, self.store.worker, job.locked_us, updated),
         )
         self.assertRegex(self.store.worker, r"^pool-[0-9a-f]{18}$")
         self.assertEqual(self.store.held, 1)
@@ -297,6 +297,66 @@ class CompleteTests(JobStoreTestCase):
         self.assertIsNotNone(self.row(other, "id"))
 
 
+class OldClaimTests(JobStoreTestCase):
+    """The end of a claim that was taken away, when this worker has the job or its lane again."""
+
+    async def test_claimed_again(self) -> None:
+        """A job that was added again in place, and is claimed again, is not what was delivered."""
+        self.add(job_key="k")
+        old = await self.claim_one()
+        self.sql("SELECT graphile_worker.force_unlock_workers(ARRAY[%s])", self.store.worker)
+        self.add(job_key="k")
+        new = await self.claim_one()
+        self.assertEqual((old.id, old.revision + 1), (new.id, new.revision))
+        self.assertEqual(await self.store.complete([old]), set())
+        self.assertEqual(self.row(new.id, "locked_by"), (self.store.worker,))
+        self.assertEqual(self.store.held, 1)
+
+    async def lane_of_the_next(self) -> tuple[Job, Job]:
+        """A claim in a lane whose job is gone, and the present one in that lane."""
+        self.add(queue_name="lane")
+        self.add(queue_name="lane")
+        old = await self.claim_one()
+        self.sql("SELECT graphile_worker.force_unlock_workers(ARRAY[%s])", self.store.worker)
+        self.sql("DELETE FROM graphile_worker._private_jobs WHERE id = %s", old.id)
+        return old, await self.claim_one()
+
+    async def test_lane_of_another_claim(self) -> None:
+        """The lane of the next job is not freed by the end of the one before."""
+        old, new = await self.lane_of_the_next()
+        self.assertEqual(old.lane, new.lane)
+        await self.store.complete([old])
+        await self.store.fail([Failure(old, "no")])
+        await self.store.release([old])
+        self.assertEqual(self.lane_holder("lane"), self.store.worker)
+        await self.store.complete([new])
+        self.assertIsNone(self.lane_holder("lane"))
+
+    async def test_lane_of_another_worker(self) -> None:
+        """Nor is that of another worker, though it were locked at the same microsecond."""
+        self.add(queue_name="lane")
+        job = await self.claim_one()
+        self.sql("UPDATE graphile_worker._private_job_queues SET locked_by = 'pool-other'")
+        await self.store.release([job])
+        self.assertEqual(self.lane_holder("lane"), "pool-other")
+        await self.store.fail([Failure(job, "no")])
+        self.assertEqual(self.lane_holder("lane"), "pool-other")
+        await self.store.complete([job])
+        self.assertEqual(self.lane_holder("lane"), "pool-other")
+
+    async def test_row_gone(self) -> None:
+        """A job that was deleted by hand while it ran leaves no locked lane behind, however it ends."""
+        for end in (self.store.complete, self.store.release, self.fail):
+            self.add(queue_name="lane")
+            job = await self.claim_one()
+            self.sql("DELETE FROM graphile_worker._private_jobs")
+            await end([job])
+            self.assertIsNone(self.lane_holder("lane"), end.__name__)
+
+    async def fail(self, jobs: list[Job]) -> None:
+        await self.store.fail([Failure(job, "no") for job in jobs])
+
+
 class FailTests(JobStoreTestCase):
     """Failed attempts."""
 
@@ -408,9 +468,19 @@ class ReleaseTests(JobStoreTestCase):
         job = await self.claim_one()
         self.assertEqual(await self.store.release([job]), {job.id})
         self.assertEqual(
-            self.row(job.id, "attempts, locked_by, locked_at, run_at"), (0, None, None, job.run_at)
+            self.row(job.id, "attempts, locked_by, locked_at, date_part('epoch', run_at)"),
+            (0, None, None, job.run_at),
         )
         self.assertIsNone(self.lane_holder("lane"))
+
+    async def test_claim_gone(self) -> None:
+        """A hand-back whose claim is gone changes nothing: somebody else has the job."""
+        self.add(queue_name="lane")
+        job = await self.claim_one()
+        self.sql("UPDATE graphile_worker._private_jobs SET locked_by = 'pool-other'")
+        self.assertEqual(await self.store.release([job]), set())
+        self.assertEqual(self.row(job.id, "locked_by, attempts"), ("pool-other", 1))
+        self.assertEqual(self.lane_holder("lane"), self.store.worker)
 
     async def test_superseded(self) -> None:
         """A job whose key was re-added during its delivery stays exhausted, or both would run."""
@@ -473,7 +543,10 @@ class ReleaseTests(JobStoreTestCase):
         job = await self.claim_one()
         self.sql("UPDATE graphile_worker._private_jobs SET locked_at = locked_at + interval '1 second'")
         self.assertEqual(await self.store.defer([(job, 20.0)]), {})
-        self.assertEqual(self.row(job.id, "attempts, run_at, locked_by"), (1, job.run_at, self.store.worker))
+        self.assertEqual(
+            self.row(job.id, "attempts, date_part('epoch', run_at), locked_by"),
+            (1, job.run_at, self.store.worker),
+        )
 
     async def test_superseded_and_put_off(self) -> None:
         """A job whose key was re-added meanwhile stays exhausted."""
@@ -505,6 +578,17 @@ class ReleaseTests(JobStoreTestCase):
         self.sql("SELECT graphile_worker.reschedule_jobs(ARRAY[%s], run_at => '2999-01-01')", moved)
         self.assertEqual(await self.store.recall(sorted(due.items())), [])
         self.assertEqual(self.row(locked, "run_at"), (due[locked],))
+
+    async def test_recalled_past_a_lock(self) -> None:
+        """One whose row somebody's transaction has locked comes when it is due; the others need not wait for that."""
+        numbers = [self.add() for _ in range(2)]
+        (jobs,) = await self.store.claim([(("mail",), 2)])
+        due = await self.store.defer((job, 100.0) for job in jobs)
+        other = psycopg2.connect(self.admin.dsn)
+        self.addCleanup(other.close)
+        with other.cursor() as cursor:
+            cursor.execute("SELECT FROM graphile_worker._private_jobs WHERE id = %s FOR UPDATE", [numbers[0]])
+        self.assertEqual(await self.store.recall(sorted(due.items())), [numbers[1]])
 
     async def claim_keyed_in_lane(self) -> Job:
         self.add(queue_name="lane", job_key="k")
@@ -616,6 +700,21 @@ class CronTests(JobStoreTestCase):
         self.assertEqual(await self.store.schedule_tick(minute, "{}", None), (False, future))
         self.assertEqual(await self.store.schedule_tick(minute, "{}", future), (True, future))
         self.assertEqual(await self.store.schedule_tick(minute, "{}", future), (False, minute))
+
+    async def test_not_stored(self) -> None:
+        """A tick that add_job did not store has not been: its minute is for the next try."""
+        await self.store.register_crontab()
+        self.sql(
+            "CREATE FUNCTION public.swallow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';"
+            "CREATE TRIGGER swallow BEFORE INSERT ON graphile_worker._private_jobs"
+            " FOR EACH ROW EXECUTE FUNCTION public.swallow()"
+        )
+        minute = datetime.fromisoformat("2026-11-24T12:00:00+00:00")
+        await self.assertFailure(
+            Deferred.fromCoroutine(self.store.schedule_tick(minute, "{}", None)), DatabaseError
+        )
+        self.sql("DROP TRIGGER swallow ON graphile_worker._private_jobs")
+        self.assertEqual(await self.store.schedule_tick(minute, "{}", None), (True, None))
 
     async def test_unserved(self) -> None:
         """Identifiers with due jobs that this process does not serve are found."""

@@ -32,13 +32,37 @@ class PlanTests(SynchronousTestCase):
             cursor.execute(statement, parameters)
             return cursor.fetchall() if cursor.description else []
 
-    def fill(self, *, run_at: str = "now()", priority: str = "0", lane: str = "NULL") -> None:
-        """Add the jobs to the busy queue; the arguments are SQL, in which `n` counts them."""
+    def fill(
+        self,
+        identifier: str = "busy",
+        *,
+        run_at: str = "now()",
+        priority: str = "0",
+        lane: str = "NULL",
+        count: int = JOBS,
+    ) -> None:
+        """Add the jobs to a queue; the arguments are SQL, in which `n` counts them."""
         self.sql(
             "INSERT INTO graphile_worker._private_jobs (task_id, run_at, priority, job_queue_id)"
-            f" SELECT %s, {run_at}, {priority}, {lane} FROM generate_series(1, {JOBS}) AS n",
-            (self.tasks["busy"],),
+            f" SELECT %s, {run_at}, {priority}, {lane} FROM generate_series(1, {count}) AS n",
+            (self.tasks[identifier],),
         )
+
+    def lanes(self, count: int) -> int:
+        """Make serial queues; the id of the first, which the others follow."""
+        self.sql(
+            "INSERT INTO graphile_worker._private_job_queues (queue_name) SELECT 'lane ' || n"
+            f" FROM generate_series(1, {count}) AS n"
+        )
+        ((first,),) = self.sql("SELECT min(id) FROM graphile_worker._private_job_queues")
+        return int(first)
+
+    def warm_claim(self, identifier: str, limit: int = 10) -> tuple[int, int]:
+        """As `claim`, by a session that has its plans: the first one of a connection reads the catalogue."""
+        self.sql("BEGIN")
+        self.sql(QUERIES["claim_jobs"], self.request(identifier, limit))
+        self.sql("ROLLBACK")
+        return self.claim(identifier, limit)
 
     def explain(self, name: str, parameters: dict[str, object]) -> tuple[int, int]:
         """Run a statement.
@@ -50,27 +74,37 @@ class PlanTests(SynchronousTestCase):
         self.sql("BEGIN")
         for setting in before:
             self.sql(setting)
+        before_it = self.sequential_scans()
         ((plans,),) = self.sql(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", parameters)
-        ((sequential,),) = self.sql(
-            "SELECT seq_scan FROM pg_stat_xact_user_tables WHERE relname = %s", (JOB_TABLE,)
-        )
+        sequential = self.sequential_scans() - before_it
         self.sql("COMMIT")
         self.assertEqual(sequential, 0, "sequential scans")
         plan = plans[0]["Plan"]
         return plan["Actual Rows"], plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
 
-    def claim(self, identifier: str, limit: int = 10) -> tuple[int, int]:
-        return self.explain(
-            "claim_jobs",
-            {
-                "tasks": [self.tasks[identifier]],
-                "groups": [0],
-                "limits": [limit],
-                "worker": "pool-test",
-                "max_bytes": 2**24,
-                "max_payload": 2**24,
-            },
+    def sequential_scans(self) -> int:
+        """Of the job table, by this session, those of earlier transactions that are not reported yet included."""
+        ((count,),) = self.sql(
+            "SELECT seq_scan FROM pg_stat_xact_user_tables WHERE relname = %s", (JOB_TABLE,)
         )
+        return int(count)
+
+    def request(self, identifier: str, limit: int) -> dict[str, object]:
+        return {
+            "tasks": [self.tasks[identifier]],
+            "groups": [0],
+            "limits": [limit],
+            "worker": "pool-test",
+            "max_bytes": 2**24,
+            "max_payload": 2**24,
+            "after_lane": 0,
+            "steps": 2000,
+            "texts": True,
+        }
+
+    def claim(self, identifier: str, limit: int = 10) -> tuple[int, int]:
+        rows, blocks = self.explain("claim_jobs", self.request(identifier, limit))
+        return rows - 1, blocks  # one row tells of the next claim
 
     def test_adding(self) -> None:
         """An application's session that began with an empty table does not read the full one for each event."""
@@ -112,9 +146,7 @@ class PlanTests(SynchronousTestCase):
 
     def test_future_jobs_in_a_lane(self) -> None:
         """Nor do they in a lane."""
-        self.sql("INSERT INTO graphile_worker._private_job_queues (queue_name) VALUES ('lane')")
-        ((lane,),) = self.sql("SELECT id FROM graphile_worker._private_job_queues")
-        self.fill(run_at="now() + n * interval '1 day'", priority="mod(n, 5)", lane=str(lane))
+        self.fill(run_at="now() + n * interval '1 day'", priority="mod(n, 5)", lane=str(self.lanes(1)))
         self.claim("busy")
         rows, blocks = self.claim("busy")
         self.assertEqual(rows, 0)
@@ -122,14 +154,125 @@ class PlanTests(SynchronousTestCase):
 
     def test_lanes(self) -> None:
         """Long lanes: one job of each is looked at."""
-        self.sql(
-            "INSERT INTO graphile_worker._private_job_queues (queue_name) SELECT 'lane ' || n FROM generate_series(1, 100) n"
-        )
-        ((first,),) = self.sql("SELECT min(id) FROM graphile_worker._private_job_queues")
-        self.fill(lane=f"{first} + (n - 1) / {JOBS // 100}")
+        self.fill(lane=f"{self.lanes(100)} + (n - 1) / {JOBS // 100}")
         rows, blocks = self.claim("busy", 50)
         self.assertEqual(rows, 50)
         self.assertLess(blocks, 100 * 20 + 50 * 40)
+
+    def statistics(self, shape: str) -> None:
+        """What Postgres knows of the table."""
+        if shape == "analysed":
+            self.sql("ANALYZE graphile_worker._private_jobs, graphile_worker._private_job_queues")
+        elif shape == "vacuumed":  # knows how many rows there are, and nothing of them
+            self.sql("VACUUM graphile_worker._private_jobs, graphile_worker._private_job_queues")
+
+    def test_hot_task(self) -> None:
+        """One task's backlog beside another's future jobs, whatever the statistics say."""
+        self.fill()
+        self.fill("quiet", run_at="now() + interval '1 day'")
+        for shape in ("stale", "analysed", "vacuumed"):
+            self.statistics(shape)
+            rows, blocks = self.warm_claim("quiet", 30)
+            self.assertEqual(rows, 0)
+            self.assertLess(blocks, 60, shape)
+            rows, blocks = self.warm_claim("busy", 30)
+            self.assertEqual(rows, 30)
+            self.assertLess(blocks, 30 * 50, shape)
+
+    def test_priorities(self) -> None:
+        """Five thousand priorities: the lowest ones come first, and only as many are read."""
+        self.fill(priority="mod(n * 7, 5000) - 2500")
+        for shape in ("stale", "analysed", "vacuumed"):
+            self.statistics(shape)
+            rows, blocks = self.warm_claim("busy", 30)
+            self.assertEqual(rows, 30)
+            self.assertLess(blocks, 30 * 60, shape)
+        ((worst,),) = self.sql(
+            "SELECT max(priority) FROM graphile_worker._private_jobs WHERE locked_at IS NOT NULL"
+        )
+        self.assertEqual(worst, -2500 + 90 // (JOBS // 5000))
+
+    def test_future_priorities(self) -> None:
+        """Jobs that are not due cost nothing, though they have five thousand priorities; a few due ones are found."""
+        self.fill(run_at="now() + n * interval '1 hour'", priority="mod(n, 5000)")
+        self.fill(priority="4000 + n", count=3)
+        for shape in ("stale", "analysed", "vacuumed"):
+            self.statistics(shape)
+            rows, blocks = self.warm_claim("busy", 30)
+            self.assertEqual(rows, 3)
+            self.assertLess(blocks, 400, shape)
+            self.sql(
+                "UPDATE graphile_worker._private_jobs SET locked_at = NULL, attempts = 0 WHERE locked_at IS NOT NULL"
+            )
+
+    def test_future_lanes(self) -> None:
+        """A lane for each user, with a job that is due tomorrow: neither its queue's claims nor another's read them."""
+        self.fill(run_at="now() + interval '1 day'", lane=f"{self.lanes(JOBS)} + n - 1")
+        self.fill("quiet", count=1)
+        for shape in ("stale", "analysed", "vacuumed"):
+            self.statistics(shape)
+            rows, blocks = self.warm_claim("busy", 30)
+            self.assertEqual(rows, 0)
+            self.assertLess(blocks, 60, shape)
+            rows, blocks = self.warm_claim("quiet", 30)
+            self.assertEqual(rows, 1)
+            self.assertLess(blocks, 200, shape)
+            self.sql(
+                "UPDATE graphile_worker._private_jobs SET locked_at = NULL, attempts = 0 WHERE locked_at IS NOT NULL"
+            )
+
+    def test_due_lanes(self) -> None:
+        """The same, all due: a claim reads about as many as it takes."""
+        self.fill(lane=f"{self.lanes(JOBS)} + n - 1")
+        for shape in ("stale", "analysed", "vacuumed"):
+            self.statistics(shape)
+            rows, blocks = self.warm_claim("busy", 50)
+            self.assertEqual(rows, 50)
+            self.assertLess(blocks, 50 * 100, shape)
+
+    def test_long_lane_before_many(self) -> None:
+        """One long lane comes before all others, of which most have future jobs: claims go on until the due ones are found."""
+        first = self.lanes(10_001)
+        self.fill(run_at="now() - interval '1 hour'", lane=str(first))
+        self.fill(run_at="now() + interval '1 day'", lane=f"{first} + n", count=10_000)
+        self.fill(lane=f"{first} + n * 2500", count=4)
+        request = self.request("busy", 30)
+        found: list[int] = []
+        for _ in range(6):
+            rows = self.sql(QUERIES["claim_jobs"], request)
+            found += [row[8] for row in rows if row[0] is not None]
+            rows_read = self.explain("claim_jobs", request | {"steps": 0})[1]
+            self.assertLess(rows_read, 3000)
+            request["after_lane"] = rows[-1][-1]
+        self.assertEqual(sorted(found), [first, *(first + n * 2500 for n in (1, 2, 3, 4))])
+
+    def test_cancelling(self) -> None:
+        """A cancellation finds what it cancels among a hundred thousand of the same event."""
+        self.sql(
+            "INSERT INTO graphile_worker._private_jobs (task_id, payload)"
+            " SELECT %s, json_build_object('event', 'e', 'data', json_build_object('to', 'ada', 'user', n))"
+            f" FROM generate_series(1, {JOBS}) AS n",
+            (self.tasks["busy"],),
+        )
+        call = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT public.cancel_pending_tasks('e', 'user', %s)"
+        for shape in ("stale", "analysed", "vacuumed"):
+            self.statistics(shape)
+            for user in ("7", "8"):  # the first one of a connection reads the catalogue
+                ((plans,),) = self.sql(call, (user + shape,))
+            self.assertLess(
+                plans[0]["Plan"]["Shared Hit Blocks"] + plans[0]["Plan"]["Shared Read Blocks"], 60, shape
+            )
+        ((plans,),) = self.sql(call, ("7",))
+        self.assertLess(plans[0]["Plan"]["Shared Hit Blocks"] + plans[0]["Plan"]["Shared Read Blocks"], 400)
+        self.assertEqual(self.sql("SELECT count(*) FROM graphile_worker._private_jobs"), [(JOBS - 1,)])
+
+    def test_unserved(self) -> None:
+        """Nor are the jobs of served tasks, and future ones, read to find out which identifiers nobody serves."""
+        self.fill()
+        self.fill("quiet", run_at="now() + interval '1 day'")
+        rows, blocks = self.explain("unserved_identifiers", {"tasks": [self.tasks["busy"]]})
+        self.assertEqual(rows, 0)
+        self.assertLess(blocks, 40)
 
     def test_ends(self) -> None:
         """Completing, failing and handing back go to their rows directly."""
@@ -140,7 +283,7 @@ class PlanTests(SynchronousTestCase):
         ]
         common = {
             "worker": "pool-test",
-            "claimed": "{" + ",".join(["2026-11-24T12:00:00+00:00"] * 10) + "}",
+            "claimed": "{" + ",".join(["1795521600000000"] * 10) + "}",
             "lanes": "{" + ",".join(["NULL"] * 10) + "}",
             "revisions": "{" + ",".join(["0"] * 10) + "}",
             "errors": ["e"] * 10,

@@ -205,7 +205,7 @@ class RecoveryTests(RecoveryTestCase):
         other = await self.a_death()
         with self.transaction() as claiming:
             claiming.execute(
-                "SELECT count(*) FROM slayq._private_claim_jobs(%s, '{0}', '{5}', %s, 1000, 1000)",
+                "SELECT count(id) FROM slayq._private_claim_jobs(%s, '{0}', '{5}', %s, 1000, 1000, 0, 10)",
                 ([self.store._tasks["mail"]], self.store.worker),
             )
             self.assertEqual(claiming.fetchall(), [(1,)])
@@ -250,6 +250,20 @@ class RecoveryTests(RecoveryTestCase):
             self.clock.advance(INTERVAL)
             await gatherResults([Deferred.fromCoroutine(self.turn(one)) for one in (first, second)])
         self.assertEqual(self.recoveries, 1)
+
+    async def test_row_locked(self) -> None:
+        """A daemon's row that another one has locked, to recover it, is left to that one at once."""
+        self.add()
+        await self.store.claim([(("mail",), 10)])
+        await self.a_death()
+        with self.transaction() as recovering:
+            recovering.execute(
+                "SELECT FROM slayq._private_daemons WHERE worker = %s FOR UPDATE", [self.store.worker]
+            )
+            with self.transaction() as other:
+                other.execute("SET LOCAL lock_timeout = '1 s'")
+                other.execute(DAEMONS["recover"], {"worker": self.store.worker, "beat": 1})
+                self.assertEqual(other.fetchall(), [])
 
     async def test_locked_by_a_transaction(self) -> None:
         """A dead daemon's job whose row some transaction has locked is returned when that ends; the others at once."""
