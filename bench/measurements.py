@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from bench.adding import measure_adding
 from bench.drain import measure_drain, measure_steady
+from bench.due import measure_due
 from bench.figures import Samples
 from bench.footprint import measure_footprint, measure_memory
 from bench.latency import measure_latency, measure_latency_curve
@@ -16,6 +17,7 @@ MEASUREMENTS: dict[str, Callable[[Rig, Plan, Samples], None]] = {
     "drain": measure_drain,
     "steady": measure_steady,
     "latency": measure_latency,
+    "due": measure_due,
     "adding": measure_adding,
     "footprint": measure_footprint,
     "start": measure_start,

@@ -74,6 +74,7 @@ FULL = Plan(
         "drain",
         "steady",
         "latency",
+        "due",
         "adding",
         "footprint",
         "start",

@@ -120,9 +120,9 @@ class Database:
         with self._cursor(query, parameters) as cursor:
             return cursor.fetchone()
 
-    def rows(self, query: str) -> list[Any]:
+    def rows(self, query: str, parameters: Any = None) -> list[Any]:
         """All rows of a query."""
-        with self._cursor(query, None) as cursor:
+        with self._cursor(query, parameters) as cursor:
             found: list[Any] = cursor.fetchall()
         return found
 
