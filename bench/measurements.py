@@ -10,7 +10,14 @@ from bench.footprint import measure_footprint, measure_memory
 from bench.latency import measure_latency, measure_latency_curve
 from bench.plan import Plan
 from bench.rig import Rig
-from bench.scale import measure_backlog, measure_churn, measure_lanes, measure_throughput_curve, measure_two
+from bench.scale import (
+    measure_backlog,
+    measure_churn,
+    measure_lanes,
+    measure_many_lanes,
+    measure_throughput_curve,
+    measure_two,
+)
 from bench.starting import measure_start
 
 MEASUREMENTS: dict[str, Callable[[Rig, Plan, Samples], None]] = {
@@ -24,6 +31,7 @@ MEASUREMENTS: dict[str, Callable[[Rig, Plan, Samples], None]] = {
     "memory": measure_memory,
     "backlog": measure_backlog,
     "lanes": measure_lanes,
+    "many-lanes": measure_many_lanes,
     "two": measure_two,
     "churn": measure_churn,
     "throughput-curve": measure_throughput_curve,

@@ -26,6 +26,7 @@ class Plan:
         backlog: jobs that wait, or are not due yet, beside those of a measurement.
         backlog_jobs: deliveries that are measured beside them.
         lanes: serial lanes, filled one after the other with `lane_jobs` each.
+        many_lanes: serial lanes with one job each.
         churn_jobs: deliveries while jobs are added.
         curve_jobs: deliveries for each place on the throughput curve, but at most 500 for each unit of concurrency.
         concurrencies: those places.
@@ -48,6 +49,7 @@ class Plan:
     backlog_jobs: int = 10_000
     lanes: int = 1_000
     lane_jobs: int = 100
+    many_lanes: int = 100_000
     churn_jobs: int = 500_000
     curve_jobs: int = 6_000
     concurrencies: tuple[int, ...] = (1, 2, 5, 10, 20, 50, 100)
@@ -81,6 +83,7 @@ FULL = Plan(
         "memory",
         "backlog",
         "lanes",
+        "many-lanes",
         "two",
         "churn",
         "throughput-curve",

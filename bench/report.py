@@ -47,6 +47,10 @@ _FORMS = {
     "backlog future": ("deliveries a second beside as many future jobs", "{:,.0f}"),
     "lanes without": ("deliveries a second, no serial lanes", "{:,.0f}"),
     "lanes with": ("deliveries a second, serial lanes", "{:,.0f}"),
+    "many lanes without": ("deliveries a second, no serial lanes, fewer jobs", "{:,.0f}"),
+    "many lanes with": ("deliveries a second, a serial lane for each job", "{:,.0f}"),
+    "claim alone": ("a claim that finds nothing, ms", "{:.2f}"),
+    "claim beside lanes": ("the same beside 300,000 lanes with future jobs, ms", "{:.2f}"),
     "daemons 1": ("deliveries a second, one daemon", "{:,.0f}"),
     "daemons 2": ("deliveries a second, two daemons on one database", "{:,.0f}"),
 }

@@ -6,12 +6,15 @@ import time
 
 from bench.contestants import DAEMON
 from bench.drain import TIMEOUT, drain
-from bench.figures import Samples
+from bench.figures import Samples, percentile
 from bench.jobs import by_concurrency, identifiers, sample, single
 from bench.plan import Plan
+from bench.postgres import Database
 from bench.rig import START_TIMEOUT, Rig
 
 _DAY = 86_400.0
+_CLAIMS = 50
+"""Claims of which the median is taken."""
 _CHUNK = 5_000
 """Jobs that are added at a time while others are delivered."""
 
@@ -45,6 +48,36 @@ def measure_lanes(rig: Rig, plan: Plan, samples: Samples) -> None:
                 database.settle()
                 run = drain(rig, DAEMON, database, sample(), deliveries=jobs, everything=True)
             samples.record(f"lanes {what}", DAEMON.name, jobs / run.seconds)
+
+
+def measure_many_lanes(rig: Rig, plan: Plan, samples: Samples) -> None:
+    """A lane for each user or order: the rate where each job has one of its own, by that without; and what a claim takes
+    beside as many lanes again, and more, whose jobs are due tomorrow.
+    """
+    for _ in plan.fewer_turns():
+        for what, lanes in (("without", 0), ("with", plan.many_lanes)):
+            with rig.database() as database:
+                database.add(plan.many_lanes, by_concurrency(sample()), rig.receiver.url, lanes=lanes)
+                database.settle()
+                run = drain(rig, DAEMON, database, sample(), deliveries=plan.many_lanes, everything=True)
+            samples.record(f"many lanes {what}", DAEMON.name, plan.many_lanes / run.seconds)
+        with rig.database() as database:
+            samples.record("claim alone", DAEMON.name, _claim_seconds(database) * 1e3)
+            count = 3 * plan.many_lanes
+            database.add(count, by_concurrency(sample()), rig.receiver.url, lanes=count, due_in=_DAY)
+            database.settle()
+            samples.record("claim beside lanes", DAEMON.name, _claim_seconds(database) * 1e3)
+
+
+def _claim_seconds(database: Database) -> float:
+    """What a claim takes that finds nothing, for all queues of the sample configuration, by one session: the median."""
+    database.execute("INSERT INTO slayq._private_daemons (worker) VALUES ('bench') ON CONFLICT DO NOTHING")
+    taken = []
+    for _ in range(_CLAIMS):
+        begun = time.perf_counter()
+        database.row(_CLAIM, {"names": identifiers(sample())})
+        taken.append(time.perf_counter() - begun)
+    return percentile(taken, 0.5)
 
 
 def measure_two(rig: Rig, plan: Plan, samples: Samples) -> None:
@@ -110,6 +143,13 @@ def measure_churn(rig: Rig, plan: Plan, samples: Samples) -> None:
         while not database.empty():
             worker.wait(0.1, last + START_TIMEOUT)
 
+
+_CLAIM = """
+SELECT count(claimed.id)
+  FROM (SELECT array_agg(id) AS tasks, array_agg(0) AS groups, array_agg(20) AS limits
+          FROM graphile_worker._private_tasks WHERE identifier = ANY (%(names)s)) AS asked
+ CROSS JOIN LATERAL slayq._private_claim_jobs(tasks, groups, limits, 'bench', 16777216, 16777216, 0, 2000) AS claimed
+"""
 
 _SIZES = """
 SELECT relname::text, pg_relation_size(oid)

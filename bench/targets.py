@@ -64,6 +64,14 @@ def rows(samples: Samples) -> list[Row]:
         _share(
             samples, "rate of jobs in serial lanes, by the rate without", "lanes with", "lanes without", 0.5
         ),
+        _share(
+            samples,
+            "rate of jobs that have a lane each, by the rate without",
+            "many lanes with",
+            "many lanes without",
+            0.5,
+        ),
+        _claim(samples),
         _at_most(samples, "start to first delivery, s", "start", 1.2, "{:.2f}"),
         _at_most(samples, "statements for each delivery of a drain", "statements", 0.1, "{:.3f}"),
     ]
@@ -95,6 +103,15 @@ def _latency(samples: Samples) -> Iterator[Row]:
     theirs = samples.median("latency p99", PER_QUEUE.name)
     limit = 10.0 if theirs is None else max(10.0, theirs / 2)
     yield _at_most(samples, "latency, 99th percentile, ms", "latency p99", limit, "{:.1f}")
+
+
+def _claim(samples: Samples) -> Row:
+    alone = samples.median("claim alone", DAEMON.name)
+    beside = samples.median("claim beside lanes", DAEMON.name)
+    what, target = "a claim beside 300,000 lanes with future jobs, by one alone", "≤ 2"
+    if alone is None or beside is None:
+        return Row(what, target, "", None)
+    return Row(what, target, f"{beside:.2f} / {alone:.2f} ms = {beside / alone:.2f}", beside / alone <= 2)
 
 
 def _flat(samples: Samples) -> Row:
