@@ -1,5 +1,6 @@
 """Events go in by SQL and arrive at a Node receiver."""
 
+import json
 from collections import Counter, defaultdict
 
 from tests.e2e.case import SAMPLE, EndToEndCase
@@ -41,6 +42,28 @@ class DeliveryTests(EndToEndCase):
         self.assertEqual(self.jobs(), [])
         for daemon in daemons:
             self.assertTrue(any("job_delivered" in line for line in daemon.lines), daemon.lines)
+
+    async def test_urls(self) -> None:
+        """What JavaScript takes for a URL is one here, and Node receives what its own `fetch` would send."""
+        url = await self.receiver.ready()
+        host = url.removeprefix("http://")
+        daemon = self.daemon()
+        await daemon.ready()
+        for user in ("", "u:p@"):  # directly, and through treq
+            for text in (
+                f" http://{user}{host}/ok/1 \n",
+                f"http:\\\\{user}{host}\\ok\\2",
+                f"http:/{user}{host}/ok/\t3 a",
+                f"http://{user}{host}/a/../ok/4|[5]'?6|^[7]\\8 %",
+                f"http://{user}{host.replace('127.0.0.1', '0x7f.1')}/ok/é",
+            ):
+                payload = json.dumps({"url": text, "retry": 0, "event": "e"})
+                self.sql("SELECT add_worker_job('mail', %s::json)", payload)
+        await self.receiver.wait_for(10)
+        paths = ["/ok/%C3%A9", "/ok/1", "/ok/2", "/ok/3%20a", "/ok/4|[5]'?6|^[7]\\8%20%"]
+        self.assertEqual(sorted(seen["path"] for seen in self.receiver.seen("end")), sorted(2 * paths))
+        self.assertEqual(await daemon.stop(), 0)
+        self.assertEqual(self.jobs(), [])
 
     async def test_serial_lane(self) -> None:
         """Events of one lane arrive one after the other, though two queues with free slots send them."""
