@@ -65,6 +65,27 @@ class DeliveryTests(EndToEndCase):
         self.assertEqual(await daemon.stop(), 0)
         self.assertEqual(self.jobs(), [])
 
+    async def test_odd_steps(self) -> None:
+        """A step's name is the application's: one called `__proto__` arrives with its result, verified by Node."""
+        url = await self.receiver.ready()
+        daemon = self.daemon()
+        await daemon.ready()
+        caches = [
+            {"__proto__": {"a": 1}, "nap": True},
+            {"constructor": {"prototype": [1]}, "1": 2, "0": 1},
+            {"step": {"__proto__": None}},
+        ]
+        for cache in caches:
+            payload = {"url": f"{url}/ok", "retry": 0, "event": "e", "cache": cache}
+            self.sql("SELECT add_worker_job('mail', %s::json)", json.dumps(payload))
+        await self.receiver.wait_for(len(caches))
+        seen = self.receiver.seen("end")
+        self.assertEqual([record["verified"] for record in seen], [True] * len(caches))
+        for cache in caches:
+            self.assertIn(cache, [record["body"]["cache"] for record in seen])
+        self.assertEqual(await daemon.stop(), 0)
+        self.assertEqual(self.jobs(), [])
+
     async def test_serial_lane(self) -> None:
         """Events of one lane arrive one after the other, though two queues with free slots send them."""
         await self.receiver.ready()
