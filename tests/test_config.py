@@ -460,7 +460,9 @@ class EnvironmentTests(ConfigTestCase):
     def test_unreadable_dotenv(self) -> None:
         """A `.env` in another encoding is a fault."""
         self.write("SLAY_Q_SECRET=ü".encode("latin-1"), ".env")
-        self.assertEqual(str(self.assertRaises(ConfigError, self.loaded, ENVIRONMENT)), ".env: is not UTF-8")
+        self.assertEqual(
+            str(self.assertRaises(ConfigError, self.loaded, ENVIRONMENT)), ".env, line 1: is not UTF-8"
+        )
 
     def test_values(self) -> None:
         """The URLs are checked, and quoted nowhere."""
