@@ -13,9 +13,12 @@ from urllib.parse import unquote
 from ada_url import URL
 
 MAX_URL = 8192
-"""Characters of a URL, at most: more than common servers take. What is known of URLs is kept for the next job."""
+"""Characters of a URL, at most, as it is written and as it is sent: more than common servers take. What is known of
+URLs is kept for the next job, so a longer one would take much memory: an emoji is sent as twelve characters."""
 MAX_DISPLAY = 200
 """Characters of a URL that are shown in logs and errors, at most."""
+
+_TOO_LONG = f"is longer than {MAX_URL:,} characters"
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 _HOST_NAME = re.compile(r"(?=.{1,254}\Z)(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?\Z")
@@ -99,9 +102,7 @@ def redirected(url: str, location: str) -> str:
     Raises:
         ValueError: as `parsed` does.
     """
-    target = _read(location, parsed(url).href).href
-    parsed(target)  # encoded, it may be too long
-    return target
+    return _read(location, parsed(url).href).href
 
 
 def origin_of(url: str) -> Origin:
@@ -148,7 +149,7 @@ def _bounded(text: str) -> str:
 
 def _read(url: str, base: str | None) -> WebURL:
     if len(url) > MAX_URL:
-        raise ValueError(f"is longer than {MAX_URL:,} characters")
+        raise ValueError(_TOO_LONG)
     try:
         found = URL(_well_formed(url), base)
     except ValueError:
@@ -165,7 +166,10 @@ def _read(url: str, base: str | None) -> WebURL:
         raise ValueError("has a port outside 1–65535")
     path, query = found.pathname, found.search
     wire = f"{scheme}://{found.host}{path}{query}"
-    return WebURL(wire, Origin(scheme, host, port), path, query[1:], found.username, found.password)
+    read = WebURL(wire, Origin(scheme, host, port), path, query[1:], found.username, found.password)
+    if len(read.href) > MAX_URL:
+        raise ValueError(_TOO_LONG)
+    return read
 
 
 def _well_formed(text: str) -> str:

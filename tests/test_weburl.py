@@ -85,7 +85,11 @@ class CheckWebURLTests(SynchronousTestCase):
                 "http://[fe80::1%25eth0]/",
                 "http://app.test:8 0/",
             ],
-            "longer": ["http://app.test/" + "x" * MAX_URL],
+            "longer": [
+                "http://app.test/" + "x" * MAX_URL,
+                "http://app.test/" + "\U0001f600" * (MAX_URL // 12),
+                "http://" + "\u00fc" * (MAX_URL // 6) + "@app.test/",
+            ],
             "no valid name": ["http://a..b/", "http://ü..de/"],
             "international": ["http://\u0378.de/", "http://app.test:\u0661/", "http://a\u05d0/"],
             "port": ["http://app.test:0/", "http://app.test:65536/", "http://app.test:" + "9" * 5000],

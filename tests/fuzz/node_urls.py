@@ -1,5 +1,6 @@
 """What Node makes of URLs: one process answers for all of them."""
 
+import atexit
 import json
 import re
 import subprocess
@@ -59,7 +60,11 @@ class NodeURLs:
 @cache
 def shared() -> NodeURLs | None:
     """One for the whole process, whose end is its end too; None where there is no Node."""
-    return NodeURLs() if which("node") else None
+    if which("node") is None:
+        return None
+    node = NodeURLs()
+    atexit.register(node.close)
+    return node
 
 
 def differences(node: NodeURLs, url: str) -> str | None:
@@ -89,7 +94,7 @@ def differences(node: NodeURLs, url: str) -> str | None:
 def _refusal(url: str, found: dict[str, Any]) -> str | None:
     """Why we refuse what Node takes."""
     host: str = found["hostname"]
-    if len(url) > MAX_URL:
+    if max(len(url), len(found["href"])) > MAX_URL:
         return "too long"
     if found["protocol"][:-1] not in DEFAULT_PORTS:
         return "another scheme"
