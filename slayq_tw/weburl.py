@@ -66,7 +66,8 @@ class WebURL(NamedTuple):
         """The same with user name and password."""
         if not (self.user or self.password):
             return self.wire
-        return self.wire.replace("//", f"//{self.user}:{self.password}@", 1)
+        password = f":{self.password}" if self.password else ""
+        return self.wire.replace("//", f"//{self.user}{password}@", 1)
 
 
 def check_web_url(url: str) -> str | None:

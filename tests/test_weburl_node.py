@@ -28,6 +28,7 @@ MEANT = {
     "port 0",
     "a host that no name server knows",
     "an older Node's international names",
+    "an older Node's dots in paths",
 }
 """Where Node's `fetch` would try, and we refuse, or where the Node at hand is older than the URL standard of today."""
 

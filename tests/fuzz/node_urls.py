@@ -26,7 +26,9 @@ process.stdout.write(JSON.stringify(process.versions.ada ?? "0") + "\\n");
 """Says which release of the parser Node has. Then it reads the arguments of `new URL`, as arrays, one a line, and answers
 its members, null where it throws."""
 
+# An older Node takes names that change their direction, too.
 _OLDER_NAMES = "an older Node's international names"
+_OLDER_DOTS = "an older Node's dots in paths"
 _HOST = re.compile(r"\[[0-9a-f:]+\]|(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?")
 
 
@@ -79,16 +81,22 @@ def differences(node: NodeURLs, url: str) -> str | None:
     except ValueError as fault:
         if theirs is None:
             return None
-        reason = _refusal(url, theirs)
+        reason = _refusal(url, theirs) or (
+            _OLDER_NAMES if node.older and "xn--" in theirs["hostname"] else None
+        )
         assert reason is not None, f"{url!a} {fault}; Node takes it as {theirs['href']}"
-        return reason if reason != _OLDER_NAMES or node.older else None
+        return reason
     if theirs is not None and _members(theirs) == (*ours[:1], *ours[4:]):
-        assert _refusal(url, theirs) in (None, _OLDER_NAMES), f"{url!a} is taken as {ours.wire}"
+        assert _refusal(url, theirs) is None, f"{url!a} is taken as {ours.wire}"
         return None
-    # An older one refuses `xn--a`, which decodes to nothing, and makes `ss` of a capital sharp s.
-    international = node.older and "xn--" in ours.origin.host
-    assert international, f"{url!a} is taken as {ours.href}; by Node as {theirs and theirs['href']}"
-    return _OLDER_NAMES
+    if node.older and "xn--" in ours.origin.host:
+        # It refuses `xn--a`, which decodes to nothing, and makes `ss` of a capital sharp s.
+        return _OLDER_NAMES
+    again = None if theirs is None else parsed(theirs["href"])
+    assert node.older and again == ours, (
+        f"{url!a} is taken as {ours.href}; by Node as {theirs and theirs['href']}"
+    )
+    return _OLDER_DOTS  # it leaves the last one in `/.a/.`, against the URL standard; read again, it is gone
 
 
 def _refusal(url: str, found: dict[str, Any]) -> str | None:
@@ -102,8 +110,6 @@ def _refusal(url: str, found: dict[str, Any]) -> str | None:
         return "port 0"
     if not _HOST.fullmatch(host) or len(host) > 254:
         return "a host that no name server knows"
-    if "xn--" in host:  # an older one takes names that change their direction
-        return _OLDER_NAMES
     return None
 
 
