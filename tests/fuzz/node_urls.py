@@ -89,14 +89,20 @@ def differences(node: NodeURLs, url: str) -> str | None:
     if theirs is not None and _members(theirs) == (*ours[:1], *ours[4:]):
         assert _refusal(url, theirs) is None, f"{url!a} is taken as {ours.wire}"
         return None
-    if node.older and "xn--" in ours.origin.host:
-        # It refuses `xn--a`, which decodes to nothing, and makes `ss` of a capital sharp s.
+    if node.older and ("xn--" in ours.origin.host or (_may_be_international(url) and theirs is None)):
+        # It refuses `xn--a`, which decodes to nothing, and characters that are ignored by now; it makes `ss` of a
+        # capital sharp s.
         return _OLDER_NAMES
     again = None if theirs is None else parsed(theirs["href"])
     assert node.older and again == ours, (
         f"{url!a} is taken as {ours.href}; by Node as {theirs and theirs['href']}"
     )
     return _OLDER_DOTS  # it leaves the last one in `/.a/.`, against the URL standard; read again, it is gone
+
+
+def _may_be_international(url: str) -> bool:
+    """Whether there may be a host in it with characters beyond ASCII."""
+    return "%" in url or not url.isascii()
 
 
 def _refusal(url: str, found: dict[str, Any]) -> str | None:

@@ -126,14 +126,17 @@ def check_url(data: bytes) -> None:
 def _check_redirect(node: NodeURLs, location: str) -> None:
     """Relative to a base, likewise."""
     found = node.parsed(location, BASE)
-    international = found is None or "xn--" in found["hostname"]
+    foreign = node.older and (found is None or "xn--" in found["hostname"])
     try:
         target = redirected(BASE, location)
     except ValueError:
-        assert international or check_web_url(found["href"]) is not None, found  # type: ignore[index]
+        assert foreign or found is None or check_web_url(found["href"]) is not None, found
         return
-    international = international or "xn--" in target
-    assert (node.older and international) or parsed(target).href == parsed(found["href"]).href, found  # type: ignore[index]
+    foreign = foreign or (node.older and "xn--" in target)
+    assert foreign or (found is not None and parsed(target).href == parsed(found["href"]).href), (
+        target,
+        found,
+    )
 
 
 def _is_address(host: str) -> bool:
