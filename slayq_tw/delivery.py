@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urljoin
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectingCancelledError, ConnectionClosed
@@ -22,7 +21,7 @@ from slayq_tw.keyring import Keyring
 from slayq_tw.posting import Post
 from slayq_tw.redaction import excerpt, redacted, secrets_of
 from slayq_tw.retry import Outcome, outcome_for
-from slayq_tw.weburl import check_web_url, display_url
+from slayq_tw.weburl import display_url, redirected
 
 MAX_REDIRECTS = 3
 MAX_ANSWER = 1024 * 1024
@@ -207,10 +206,8 @@ class _Delivery:
             self._end_with(DeliveryError(f"POST {answer.url}: more than {MAX_REDIRECTS} redirects"))
             return
         try:
-            target = urljoin(self._url, location)
-        except ValueError:  # its text may quote the user name and password
-            target = ""
-        if fault := check_web_url(target):
+            target = redirected(self._url, location)
+        except ValueError as fault:
             self._end_with(DeliveryError(f"POST {answer.url}: {answer.status} to a URL that {fault}"))
             return
         if not self._document.may_go_to(target):

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from socket import AF_INET6, inet_ntop, inet_pton
 
 from slayq_tw.weburl import Origin, origin_of, shown_origin
 
@@ -99,7 +100,12 @@ class DestinationRules:
         except ValueError:
             return None
         fault = self.address_fault(host)
-        return fault and f"{host} {fault}"
+        return fault and f"{shown_address(host)} {fault}"
+
+
+def shown_address(address: str) -> str:
+    """An IP address as people know it: `::ffff:169.254.169.254`, which a URL has as `::ffff:a9fe:a9fe`."""
+    return inet_ntop(AF_INET6, inet_pton(AF_INET6, address)) if ":" in address else address
 
 
 NO_FURTHER_RULES = DestinationRules()

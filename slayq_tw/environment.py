@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from dotenv import dotenv_values
-
+from slayq_tw.envfile import Setting, settings
 from slayq_tw.errors import ConfigError
 
 FILE_SUFFIX = "_FILE"
@@ -16,7 +15,7 @@ class Variables:
     """Reads variables, and collects what is wrong with them.
 
     Each may be given as `NAME`, or as `NAME_FILE`: a file's path, whose contents without one line break at the end are
-    the value. `.env` counts for what the environment has in neither form.
+    the value. `.env` counts for what the environment has in neither form. `$` in it is a character like any other.
 
     Args:
         environ: the environment.
@@ -29,7 +28,8 @@ class Variables:
     def __init__(self, environ: Mapping[str, str], folder: Path) -> None:
         self.faults: list[str] = []
         self._folder = folder
-        self._sources: tuple[Mapping[str, str | None], ...] = (environ, self._dotenv())
+        self._environ = environ
+        self._settings = self._dotenv()
 
     def required(self, name: str, meaning: str) -> str:
         """A variable's value; the empty string after a fault.
@@ -56,8 +56,8 @@ class Variables:
             return None
 
     def _value(self, name: str) -> str | None:
-        for source in self._sources:
-            value, path = source.get(name), source.get(name + FILE_SUFFIX)
+        for value_of in (self._environ.get, self._setting):
+            value, path = value_of(name), value_of(name + FILE_SUFFIX)
             if value and path:
                 raise ConfigError(f"{name}: {name}{FILE_SUFFIX} is set as well; set only one of them")
             if path:
@@ -65,6 +65,17 @@ class Variables:
             if value is not None:
                 return value
         return None
+
+    def _setting(self, name: str) -> str | None:
+        """What `.env` says."""
+        if (setting := self._settings.get(name)) is None:
+            return None
+        if setting.unclosed:
+            raise ConfigError(
+                f"{name}: {DOTENV}, line {setting.line}: the value begins with a quotation mark and does not end with "
+                "one; a mark that belongs to the value must stand, with all of it, between marks of another kind"
+            )
+        return setting.value
 
     def _contents(self, variable: str, path: str) -> str:
         try:
@@ -78,12 +89,17 @@ class Variables:
             raise ConfigError(f"{variable}: {path} is empty")
         return data.decode("utf-8", "surrogateescape")  # as the environment's own values are decoded
 
-    def _dotenv(self) -> Mapping[str, str | None]:
+    def _dotenv(self) -> Mapping[str, Setting]:
         try:
-            # No interpolation: `$` is a character like any other in a secret.
-            return dotenv_values(self._folder / DOTENV, interpolate=False, encoding="utf-8-sig")
+            data = (self._folder / DOTENV).read_bytes()
+        except FileNotFoundError:
+            return {}
         except OSError as error:
             self.faults.append(f"{DOTENV}: cannot be read: {error.strerror or error}")
-        except UnicodeDecodeError:
-            self.faults.append(f"{DOTENV}: is not UTF-8")
+            return {}
+        try:
+            return settings(data.decode())
+        except UnicodeDecodeError as error:
+            line = data.count(b"\n", 0, error.start) + 1
+            self.faults.append(f"{DOTENV}, line {line}: is not UTF-8")
         return {}

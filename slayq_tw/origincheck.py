@@ -5,11 +5,13 @@ from collections.abc import Callable
 
 from slayq_tw.configfile import Table
 from slayq_tw.destinations import DestinationRules
-from slayq_tw.weburl import Origin, check_web_url, display_url, origin_of
+from slayq_tw.weburl import Origin, as_written, check_web_url, origin_of
 
 PLACE = "origin_secrets"
 _VARIABLE = re.compile(r"SLAY_Q_SECRET_[A-Z0-9_]+(?<!_FILE)(?<!_PREVIOUS)\Z")
 _ONLY_ORIGIN = re.compile(r"https?://[^/?#@]+/?\Z", re.IGNORECASE)
+_GUESSWORK = re.compile(r"[\x00-\x20\x7f-\xa0\\%]")
+"""What a URL may have, and the parser takes out or decodes: in a list of who is trusted it is a mistake."""
 
 
 def checked_origins(table: object, fault: Callable[[str, str], None]) -> dict[Origin, str]:
@@ -26,9 +28,9 @@ def checked_origins(table: object, fault: Callable[[str, str], None]) -> dict[Or
         return {}
     variables: dict[Origin, str] = {}
     for key in table.repeated:
-        fault(PLACE, f'key "{display_url(str(key))}" stands twice')
+        fault(PLACE, f'key "{as_written(str(key))}" stands twice')
     for key, variable in table.items():
-        place = f'{PLACE}["{display_url(str(key))}"]'
+        place = f'{PLACE}["{as_written(str(key))}"]'
         if wrong := _no_origin(key):
             fault(place, wrong)
         elif not isinstance(variable, str) or not _VARIABLE.match(variable):
@@ -76,4 +78,6 @@ def _no_origin(text: object) -> str | None:
     """Why a text is no origin. It is not quoted: it may hold a password."""
     if not isinstance(text, str) or not _ONLY_ORIGIN.match(text):
         return "must be an origin: https:// or http://, a host, perhaps a port, and nothing more"
+    if _GUESSWORK.search(text):
+        return "contains a space, a control character, a backslash or a percent sign"
     return check_web_url(text)

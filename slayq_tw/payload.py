@@ -25,12 +25,14 @@ class Payload:
         event: any text; from JSON it may hold lone surrogates, which neither UTF-8 nor Postgres takes.
         data: canonical JSON; None when there is none (JSON's null is `b"null"`).
         cache: likewise.
+        doubt: why some receivers will refuse it, if they will.
     """
 
     url: str
     event: str
     data: bytes | None
     cache: bytes | None
+    doubt: str | None = None
 
 
 def parse_payload(text: str) -> Payload:
@@ -75,7 +77,18 @@ def _payload(text: str) -> Payload:
     retry = members.get("retry")
     if isinstance(retry, bool) or not isinstance(retry, int | float):
         raise PayloadError(f"payload.retry must be a number, got {_kind_of_member(members, 'retry')}")
-    return Payload(url, _string(members, "event"), _document(members, "data"), _document(members, "cache"))
+    event, data = _string(members, "event"), _document(members, "data")
+    if dropped := _first_dropped(members, "data", data):
+        # A signature over members that the receiver drops before it checks can never verify.
+        raise PayloadError(
+            f"payload.data holds {dropped}, which receivers drop, so its signature cannot verify"
+        )
+    cache = _document(members, "cache")
+    # The application has named its steps and made their results: with `JSON.parse` it reads them as it wrote them. Upstream
+    # sends them too, and without one of them a step would be run, or slept, over and over.
+    dropped = _first_dropped(members, "cache", cache)
+    doubt = dropped and f"payload.cache holds {dropped}, which h3 drops before a signature is checked"
+    return Payload(url, event, data, cache, doubt)
 
 
 def request_body(payload: Payload, *, job_key: str, attempt: int, now_ms: int) -> bytes:
@@ -108,13 +121,14 @@ def _string(members: dict[str, JSONValue], name: str) -> str:
 def _document(members: dict[str, JSONValue], name: str) -> bytes | None:
     if name not in members:
         return None
-    document = write(members[name])
-    # A signature over members that the receiver drops before it checks can never verify.
-    if _MAYBE_DROPPED.search(document) and (dropped := next(_dropped(members[name]), None)):
-        raise PayloadError(
-            f"payload.{name} holds {dropped}, which receivers drop, so its signature cannot verify"
-        )
-    return document
+    return write(members[name])
+
+
+def _first_dropped(members: dict[str, JSONValue], name: str, document: bytes | None) -> str | None:
+    """One of the members that h3 would remove from data or cache, if there are any."""
+    if document is None or not _MAYBE_DROPPED.search(document):
+        return None
+    return next(_dropped(members[name]), None)
 
 
 def _dropped(value: JSONValue) -> Iterator[str]:

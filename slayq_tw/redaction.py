@@ -12,9 +12,7 @@ from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from urllib.parse import quote, unquote
 
-from hyperlink import EncodedURL
-
-from slayq_tw.weburl import credentials
+from slayq_tw.weburl import credentials, parsed
 
 MASK = "…"
 SHORTEST = 4
@@ -53,14 +51,15 @@ def redacted(text: str, secrets: Iterable[str]) -> str:
 
 def secrets_of(url: str) -> Iterator[str]:
     """What in a checked URL may be a secret: its password, or its user name if it has none, and its query's values."""
+    read = parsed(url)
     if found := credentials(url):
         user, password = found
         yield b64encode(f"{user}:{password}".encode()).decode("ascii")
         yield password or user
-        _, _, raw_password = EncodedURL.from_text(url).userinfo.partition(":")
-        yield raw_password
-    for name, value in EncodedURL.from_text(url).query:
-        raw = value if value is not None else name
+        yield read.password
+    for pair in filter(None, read.query.split("&")):
+        name, is_given, value = pair.partition("=")
+        raw = value if is_given else name
         yield raw
         yield unquote(raw)
 

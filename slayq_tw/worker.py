@@ -107,14 +107,14 @@ class JobWorker:
             return request_body(payload, job_key=key, attempt=job.attempts, now_ms=now_ms)
 
         sending = self._sender.send(url, body, self._timeouts[job.identifier], webhook_id_of(job))
-        return sending.addBoth(self._over, job, url)
+        return sending.addBoth(self._over, job, url, payload.doubt)
 
-    def _over(self, result: Answer | TwistedFailure, job: Job, url: str) -> None:
+    def _over(self, result: Answer | TwistedFailure, job: Job, url: str, doubt: str | None) -> None:
         try:
             if isinstance(result, TwistedFailure):
                 self._unanswered(result, job, url)
             else:
-                self._settle(result, job, url)
+                self._settle(result, job, url, doubt)
         except Exception:
             self._broken(TwistedFailure(), job)
 
@@ -154,7 +154,7 @@ class JobWorker:
                 self._circuits.answered(origin_of(url))
             self._fail(job, str(error))
 
-    def _settle(self, answer: Answer, job: Job, url: str) -> None:
+    def _settle(self, answer: Answer, job: Job, url: str, doubt: str | None) -> None:
         if self._circuits.trouble:
             self._circuits.answered(origin_of(url))
         outcome = outcome_for(answer.status)
@@ -162,7 +162,7 @@ class JobWorker:
             delay = (
                 retry_after(answer.retry_after or "", self._now()) if answer.status in (429, 503) else None
             )
-            self._fail(job, _refusal(answer), delay=delay or 0.0)
+            self._fail(job, _refusal(answer, doubt), delay=delay or 0.0)
             return
         self._results.completed(job)
         if self._verbose:
@@ -212,8 +212,8 @@ class JobWorker:
         self._fail(job, f"internal error of the SlayQ server: {type(failure.value).__name__}; see its log")
 
 
-def _refusal(answer: Answer) -> str:
-    status = f"{answer.status} {answer.reason}".strip()
+def _refusal(answer: Answer, doubt: str | None) -> str:
+    status = f"{answer.status} {answer.reason}".strip() + (f" ({doubt})" if doubt else "")
     where = f" to {display_url(answer.location)}" if answer.location and 300 <= answer.status < 400 else ""
     said = f": {answer.excerpt}" if answer.excerpt else ""
     return f"POST {answer.url}: {status}{where}{said}"

@@ -10,6 +10,7 @@ from slayq_tw.config import Config, QueueConfig, load
 from slayq_tw.destinations import DestinationRules
 from slayq_tw.errors import ConfigError
 from slayq_tw.keyring import Keys
+from slayq_tw.weburl import origin_of
 
 ROOT = Path(__file__).parent.parent
 SAMPLE_SECRET = 'G,4DgB$.?>X]"w}w1745Xq2nKoM4BG74'
@@ -309,6 +310,12 @@ class DocumentFaultTests(ConfigTestCase):
             ({"allowed_origins": ["http://u:tell-tale@a"]}, "allowed_origins[0]: must be an origin"),
             ({"allowed_origins": ["http://a:0"]}, "allowed_origins[0]: has a port outside"),
             ({"allowed_origins": ["http://a b"]}, "allowed_origins[0]: contains a space"),
+            ({"allowed_origins": ["http://a\n"]}, "allowed_origins[0]: contains a space"),
+            ({"allowed_origins": ["http://a\\"]}, "allowed_origins[0]: contains a space"),
+            ({"allowed_origins": ["http://%61"]}, "allowed_origins[0]: contains a space"),
+            ({"allowed_origins": [" http://a"]}, "allowed_origins[0]: must be an origin"),
+            ({"allowed_origins": ["http:/a"]}, "allowed_origins[0]: must be an origin"),
+            ({"allowed_origins": ["http:///a"]}, "allowed_origins[0]: must be an origin"),
             (
                 {"allowed_origins": ["http://a", "HTTP://A:80/"]},
                 "allowed_origins[1]: is the same origin as allowed_origins[0]",
@@ -337,6 +344,27 @@ class DocumentFaultTests(ConfigTestCase):
         )
         self.assertIn("allow_private_networks", fault("http://127.0.0.1/", allow_private_networks=False))
         self.load(MINIMAL | {"allowed_origins": ["http://app.test:3000"]})
+
+    def test_spelled_origins(self) -> None:
+        """An origin is the one that is connected to, whichever way it is spelled in the file or in an event."""
+        origins = [
+            "https://EXAMPLE.com:443/",
+            "http://0x7f.1:3000",
+            "http://b\u00fccher.test",
+            "http://[::FFFF:1.2.3.4]",
+        ]
+        cron = "http://app.test:3000"  # its URL must be allowed too
+        rules = self.load(MINIMAL | {"allowed_origins": [*origins, cron]}).destinations
+        for url in (
+            "https://example.com/hook",
+            "http://127.0.0.1:3000/",
+            "http://2130706433:3000\\@other.test",
+            "http://xn--bcher-kva.test/",
+            "http://[::ffff:102:304]/",
+        ):
+            self.assertIsNone(rules.origin_fault(origin_of(url)), url)
+        for url in ("https://example.com:444/", "http://127.0.0.1/", "http://bucher.test", "http://1.2.3.4/"):
+            self.assertIsNotNone(rules.origin_fault(origin_of(url)), url)
 
     def test_unknown_keys(self) -> None:
         """The nearest known key is suggested; where none is near, all are named."""
@@ -432,7 +460,9 @@ class EnvironmentTests(ConfigTestCase):
     def test_unreadable_dotenv(self) -> None:
         """A `.env` in another encoding is a fault."""
         self.write("SLAY_Q_SECRET=ü".encode("latin-1"), ".env")
-        self.assertEqual(str(self.assertRaises(ConfigError, self.loaded, ENVIRONMENT)), ".env: is not UTF-8")
+        self.assertEqual(
+            str(self.assertRaises(ConfigError, self.loaded, ENVIRONMENT)), ".env, line 1: is not UTF-8"
+        )
 
     def test_values(self) -> None:
         """The URLs are checked, and quoted nowhere."""

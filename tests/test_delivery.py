@@ -187,6 +187,9 @@ class WebhookSenderTests(SynchronousTestCase):
             ("http://app.test/", "http://own.test/hook?token=x"),
             ("http://own.test/", "http://app.test/hook?token=x"),
             ("http://own.test/", "//app.test/hook?token=x"),
+            ("http://own.test/", "\\\\app.test\\hook?token=x"),
+            ("http://own.test/", "/\\app.test/x/../hook?token=x"),
+            ("http://own.test/", "http:\\\\app.test\\hook?token=x"),
             ("http://own.test/", "http://own.test:8080/hook?token=x"),
         ):
             failure = self.failureResultOf(self.send(answering(307, location=location), url), DeliveryError)

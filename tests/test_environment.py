@@ -96,10 +96,29 @@ class VariablesTests(SynchronousTestCase):
         self.assertEqual(self.read(), ("of the file", []))
         self.assertEqual(self.read(SECRET="a"), ("a", []))
 
+    def test_unclosed_dotenv(self) -> None:
+        """A quotation that nothing closes is a fault, with its place, of a variable that is asked for, and not shown."""
+        self.write(b"# c\nSECRET=\"tell-tale\nOTHER='x'\nPATH_FILE='tell-tale\n", ".env")
+        for name, where in (("SECRET", "SECRET: .env, line 2: "), ("PATH", "PATH_FILE: .env, line 4: ")):
+            value, (fault,) = self.read(name)
+            self.assertIsNone(value)
+            self.assertTrue(fault.startswith(where + "the value begins with a quotation mark"), fault)
+            self.assertNotIn("tell-tale", fault)
+        self.assertEqual(self.read("OTHER"), ("x", []))
+        self.assertEqual(self.read(SECRET="a"), ("a", []))
+
+    def test_dotenv_as_node_reads_it(self) -> None:
+        """Values that other readers of such files see otherwise."""
+        self.write(b"SECRET=abc#def\nA=`it's`\nB='a\\'\nC=\"a\\tb\"\nD=$SECRET\n", ".env")
+        read = {name: self.read(name)[0] for name in ("SECRET", "A", "B", "C", "D")}
+        self.assertEqual(read, {"SECRET": "abc", "A": "it's", "B": "a\\", "C": "a\\tb", "D": "$SECRET"})
+
     def test_unreadable_dotenv(self) -> None:
         """A `.env` that is no text, or a folder, is a fault."""
         self.write(b"\xff", ".env")
-        self.assertEqual(self.read(), (None, [".env: is not UTF-8"]))
+        self.assertEqual(self.read(), (None, [".env, line 1: is not UTF-8"]))
+        self.write(b"A=1\n# gr\xf6\xdfe\n", ".env")
+        self.assertEqual(self.read(), (None, [".env, line 2: is not UTF-8"]))
         os.unlink(self.folder / ".env")
         (self.folder / ".env").mkdir()
         value, faults = self.read(SECRET="a")

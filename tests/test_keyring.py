@@ -57,6 +57,10 @@ class KeyringTests(SynchronousTestCase):
             "https://app.test/hook?x=1",
             "HTTPS://APP.test:443",
             "https://user:password@app.test/#fragment",
+            " https:\\\\app.test\\hook\n",
+            "https:/app.\ttest/",
+            "https://app.test\\@other.test/",
+            "https://%61pp.test/",
         ):
             self.assertEqual(self.fields(keyring, url), own, url)
         for url in (

@@ -158,6 +158,15 @@ class JobWorkerTests(SynchronousTestCase):
             ("POST http://app.test/hook: 500 Oops: it broke", 0.0, False),
         )
 
+    def test_doubtful(self) -> None:
+        """A refusal says that the signature may not have verified, where that is known to happen; only there."""
+        odd = '{"url":"http://app.test/","retry":0,"event":"e","cache":{"__proto__":1}}'
+        error = self.failure_of(a_job(5, payload=odd), an_answer(400, reason="Bad Request")).error
+        self.assertTrue(
+            error.startswith("POST http://app.test/hook: 400 Bad Request (payload.cache holds"), error
+        )
+        self.assertIn("h3", error)
+
     def test_moved(self) -> None:
         """A redirect that is not followed names its target."""
         failure = self.failure_of(a_job(5), an_answer(302, reason="Found", location="/login"))

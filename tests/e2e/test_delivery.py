@@ -1,5 +1,6 @@
 """Events go in by SQL and arrive at a Node receiver."""
 
+import json
 from collections import Counter, defaultdict
 
 from tests.e2e.case import SAMPLE, EndToEndCase
@@ -41,6 +42,49 @@ class DeliveryTests(EndToEndCase):
         self.assertEqual(self.jobs(), [])
         for daemon in daemons:
             self.assertTrue(any("job_delivered" in line for line in daemon.lines), daemon.lines)
+
+    async def test_urls(self) -> None:
+        """What JavaScript takes for a URL is one here, and Node receives what its own `fetch` would send."""
+        url = await self.receiver.ready()
+        host = url.removeprefix("http://")
+        daemon = self.daemon()
+        await daemon.ready()
+        for user in ("", "u:p@"):  # directly, and through treq
+            for text in (
+                f" http://{user}{host}/ok/1 \n",
+                f"http:\\\\{user}{host}\\ok\\2",
+                f"http:/{user}{host}/ok/\t3 a",
+                f"http://{user}{host}/a/../ok/4|[5]'?6|^[7]\\8 %",
+                f"http://{user}{host.replace('127.0.0.1', '0x7f.1')}/ok/é",
+            ):
+                payload = json.dumps({"url": text, "retry": 0, "event": "e"})
+                self.sql("SELECT add_worker_job('mail', %s::json)", payload)
+        await self.receiver.wait_for(10)
+        paths = ["/ok/%C3%A9", "/ok/1", "/ok/2", "/ok/3%20a", "/ok/4|[5]'?6|^[7]\\8%20%"]
+        self.assertEqual(sorted(seen["path"] for seen in self.receiver.seen("end")), sorted(2 * paths))
+        self.assertEqual(await daemon.stop(), 0)
+        self.assertEqual(self.jobs(), [])
+
+    async def test_odd_steps(self) -> None:
+        """A step's name is the application's: one called `__proto__` arrives with its result, verified by Node."""
+        url = await self.receiver.ready()
+        daemon = self.daemon()
+        await daemon.ready()
+        caches = [
+            {"__proto__": {"a": 1}, "nap": True},
+            {"constructor": {"prototype": [1]}, "1": 2, "0": 1},
+            {"step": {"__proto__": None}},
+        ]
+        for cache in caches:
+            payload = {"url": f"{url}/ok", "retry": 0, "event": "e", "cache": cache}
+            self.sql("SELECT add_worker_job('mail', %s::json)", json.dumps(payload))
+        await self.receiver.wait_for(len(caches))
+        seen = self.receiver.seen("end")
+        self.assertEqual([record["verified"] for record in seen], [True] * len(caches))
+        for cache in caches:
+            self.assertIn(cache, [record["body"]["cache"] for record in seen])
+        self.assertEqual(await daemon.stop(), 0)
+        self.assertEqual(self.jobs(), [])
 
     async def test_serial_lane(self) -> None:
         """Events of one lane arrive one after the other, though two queues with free slots send them."""

@@ -27,7 +27,7 @@ class GarbageTests(EndToEndCase):
             '{"url":"http://app.test/","retry":0,"event":7}',
             '{"url":"http://app.test:+80/","retry":0,"event":"e"}',
             '{"url":"http://app.test/%s","retry":0,"event":"e"}' % ("x" * 1_000_000),
-            r'{"url":"http://app.test/\ud800\u0000","retry":0,"event":"e"}',
+            r'{"url":"http://app\ud800\u0000.test/","retry":0,"event":"e"}',
             member.format(url, DEEP),
             member.format(url, '{"a":' * 3000 + "1" + "}" * 3000),
             member.format(url, '{"a":{"__proto__":1}}'),

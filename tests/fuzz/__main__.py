@@ -19,7 +19,7 @@ from pathlib import Path
 
 NAMES = ("canonical", "plain", "payload", "url", "retry_after", "response", "bounds", "connection")
 """The targets. They are not imported here: atheris must have begun before what it shall watch is."""
-WATCHED = ["slayq_tw", "tests.fuzz", "hyperlink", "idna", "email", "json"]
+WATCHED = ["slayq_tw", "tests.fuzz", "email", "json"]
 """Packages whose branches atheris counts as progress."""
 SLOWEST = 10
 """Seconds for one input, at most."""

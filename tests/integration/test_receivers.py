@@ -250,6 +250,12 @@ class RefusedTests(TestCase):
             "http://[64:ff9b::a9fe:a9fe]/",
             "http://[2002:a9fe:a9fe::]/",
             "http://[fd00:ec2::254]/",
+            " http:\\\\169.254.169.254\\latest ",
+            "http:/169.254.169.254\n",
+            "http://169.254.\t169.254./",
+            "http://169.254.169.254\\@app.test/",
+            "http://%31%36%39.254.169.254/",
+            "http://0251.0376.0251.0376/",
         ):
             self.assertIn("metadata", await self.refused(url))
         self.assertIn("unspecified", await self.refused("http://0/"))
@@ -266,6 +272,9 @@ class RefusedTests(TestCase):
             (NO_FURTHER_RULES, "http://169.254.169.254/?token=tell-tale", "metadata"),
             (NO_FURTHER_RULES, "http://u:tell-tale@[fe80::1]/", "link-local"),
             (NO_FURTHER_RULES, "//0x0/", "unspecified"),
+            (NO_FURTHER_RULES, "\\\\169.254.43518\\", "metadata"),
+            (NO_FURTHER_RULES, "/\t/0xa9fea9fe", "metadata"),
+            (only_here, "https:169.254.169.254", "is not among allowed_origins"),
             (only_here, "http://other.test/", "http://other.test is not among allowed_origins"),
             (only_here, url.replace("127.0.0.1", "localhost"), "is not among allowed_origins"),
         ):
