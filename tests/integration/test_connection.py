@@ -330,3 +330,16 @@ class SeveralHostsTests(ConnectionTestCase):
         )
         error = await self.assertFailure(one.connect(), DatabaseUnavailable)
         self.assertIn("read-only", str(error))
+
+    async def test_names(self) -> None:
+        """Names with ports of their own, looked up by us, and `target_session_attrs`: the first that is fit."""
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            ports = f"{unused.getsockname()[1]},{self.parameters['port']}"
+            several = {"host": "localhost,localhost", "port": ports, "target_session_attrs": "read-write"}
+            one = Connection({**self.parameters, **several}, reactor)
+            self.addCleanup(one.abandon)
+            await one.connect()
+        self.assertEqual(await one.rows("SHOW transaction_read_only", None), [("off",)])
+        self.assertEqual(one._connection.info.dsn_parameters["hostaddr"], "127.0.0.1")
+        self.assertEqual(one._connection.info.dsn_parameters["host"], "localhost")  # which TLS verifies
