@@ -5,7 +5,7 @@ txpostgres leaves four things to its user, and this module adds them: host names
 reactor, and a connection that dies while idle reports it once instead of logging a traceback.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import psycopg2
@@ -14,15 +14,18 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.python.failure import Failure
 from txpostgres import txpostgres
 
+from slayq_tw.candidates import Candidate, candidates
 from slayq_tw.detector import Detector
 from slayq_tw.errors import DatabaseMute, DatabaseUnavailable
 from slayq_tw.hostaddr import resolved
+from slayq_tw.outage import Outage
 from slayq_tw.pgerrors import one_line
 
 T = TypeVar("T")
 
 CONNECT_TIMEOUT = 10.0
-"""Seconds for name resolution, and again for TCP, TLS and log-in."""
+"""Seconds for name resolution, and again for TCP, TLS and log-in; half as long for each of several hosts."""
+CLOSED = "closed while the database was being connected to"
 HELD_UP = 0.5
 """Seconds of a timer's lateness from which on this process was suspended, or very busy."""
 READ_WITHIN = 1.0
@@ -42,18 +45,23 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]  # txpostgres has
     """A txpostgres connection that resolves, bounds, dies and reconnects as this module promises.
 
     Args:
-        parameters: libpq keywords.
+        parameters: libpq keywords. Several hosts are tried one after the other, see `slayq_tw.candidates`.
         reactor: timers, readers and name resolution.
+        outage: is told of losses; shared by the connections to one database.
 
     Attributes:
         heard_at: when the server last answered on it, in seconds of the reactor.
     """
 
-    def __init__(self, parameters: Mapping[str, str], reactor: Any) -> None:
+    def __init__(self, parameters: Mapping[str, str], reactor: Any, outage: Outage | None = None) -> None:
         self.detector: Any
         self.heard_at = 0.0
-        super().__init__(reactor=reactor, detector=Detector(reactor))
+        super().__init__(reactor=reactor, detector=Detector(reactor, outage or Outage(reactor)))
+        self.detector.setReconnectable(self)
         self._opening = False
+        self._abandoned = False
+        self._looking_up: Deferred[dict[str, str]] | None = None
+        self._hung: set[Candidate] = set()  # hosts and addresses that gave no answer, and are tried last
         self._parameters = {**KEEPALIVE, "application_name": "slayq", **parameters}
 
     @property
@@ -77,13 +85,48 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]  # txpostgres has
     async def _open(self) -> None:
         self._opening = True
         try:
-            parameters = await resolved(self._parameters, self.reactor, CONNECT_TIMEOUT)
-            await self._connect_in_time(parameters)
+            await self._first_of(candidates(self._parameters), self._open_host, CONNECT_TIMEOUT)
         finally:
             self._opening = False
-            self.detector.setReconnectable(self)  # without the addresses, which may be others next time
 
-    async def _connect_in_time(self, parameters: Mapping[str, str]) -> None:
+    async def _first_of(
+        self, ways: Sequence[Candidate], go: Callable[[Candidate, float], Awaitable[None]], timeout: float
+    ) -> None:
+        """The first way that leads in. One that takes all of its time must not keep us from the next, and is tried last
+        from now on: a machine that was switched off refuses nothing.
+        """
+        timeout = timeout if len(ways) == 1 else CONNECT_TIMEOUT / 2
+        reasons: dict[str, None] = {}  # each once, in their order
+        for way in sorted(ways, key=self._hung.__contains__):
+            if self._abandoned:
+                reasons = {CLOSED: None}
+                break
+            begun = self.reactor.seconds()
+            try:
+                await go(way, timeout)
+            except DatabaseUnavailable as error:
+                if self.reactor.seconds() - begun >= timeout:
+                    self._hung.add(way)
+                if len(ways) == 1:
+                    raise
+                reasons[str(error)] = None
+            else:
+                self._hung.discard(way)
+                return
+        raise DatabaseUnavailable("; ".join(reasons))
+
+    async def _open_host(self, host: Candidate, timeout: float) -> None:
+        """One host, through the first of its addresses that leads in. They are looked up each time: they may change."""
+        self._looking_up = Deferred.fromCoroutine(resolved(dict(host), self.reactor, timeout))
+        try:
+            parameters = await self._looking_up
+        except CancelledError as error:
+            raise DatabaseUnavailable(CLOSED) from error
+        finally:
+            self._looking_up = None
+        await self._first_of(candidates(parameters), self._connect_in_time, timeout)
+
+    async def _connect_in_time(self, way: Candidate, timeout: float) -> None:
         late = False
 
         def give_up() -> None:
@@ -91,18 +134,28 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]  # txpostgres has
             late = True
             self.close()
 
-        timer = self.reactor.callLater(CONNECT_TIMEOUT, give_up)
+        timer = self.reactor.callLater(timeout, give_up)
         try:
-            await super().connect(**parameters)
+            await self._connect(way)
         except (psycopg2.Error, ConnectionDone, ConnectionLost) as error:
             self.close()
-            reason = f"no answer from Postgres within {CONNECT_TIMEOUT:g} s" if late else one_line(str(error))
+            reason = f"no answer from Postgres within {timeout:g} s" if late else one_line(str(error))
             raise DatabaseUnavailable(reason, getattr(error, "pgcode", None)) from error
         else:
             self.heard_at = self.reactor.seconds()
         finally:
             if timer.active():
                 timer.cancel()
+
+    async def _connect(self, way: Candidate) -> None:
+        """As txpostgres does it; but the driver's news that the connection stands reaches us a turn of the reactor later,
+        and in between it may have been closed: then there is nothing to watch any more.
+        """
+        self._connection = self.connectionFactory(**dict(way), **{"async": True})
+        await self.poll()
+        if self._connection.closed:
+            raise ConnectionDone
+        self.reactor.addReader(self)
 
     def close(self) -> None:
         """Close at once: a query in flight fails as on a lost connection, and the detector reconnects."""
@@ -114,8 +167,11 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]  # txpostgres has
         super().close()
 
     def abandon(self) -> None:
-        """Close for good."""
+        """Close for good, also while it is being opened; whoever waits for that gets DatabaseUnavailable."""
+        self._abandoned = True
         self.detector.abandon()
+        if self._looking_up is not None:
+            self._looking_up.cancel()
         self.close()
 
     def doRead(self) -> None:
@@ -176,7 +232,7 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]  # txpostgres has
     async def _roll_back(self, cursor: Any) -> None:
         try:
             await cursor.execute("ROLLBACK")
-        except (psycopg2.Error, ConnectionDone, CancelledError):
+        except (psycopg2.Error, ConnectionDone, ConnectionLost, CancelledError):
             self.close()  # an open transaction may not go back into the pool
 
     def bounded(self, seconds: float, call: Callable[[], Deferred[T]]) -> Deferred[T]:

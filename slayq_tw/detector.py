@@ -4,13 +4,15 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from txpostgres.reconnection import DeadConnectionDetector
-from txpostgres.retrying import RetryingCall, simpleBackoffIterator
+from txpostgres.retrying import simpleBackoffIterator
 
 from slayq_tw.errors import DatabaseError
+from slayq_tw.outage import Outage
 from slayq_tw.pgerrors import READ_ONLY, is_dead, translate
 
 RECONNECT_MAX_DELAY = 3.0
@@ -18,66 +20,85 @@ RECONNECT_MAX_DELAY = 3.0
 another is taken for dead."""
 READ_ONLY_PAUSE = 5.0
 """Seconds until a connection to a database that may only be read is replaced: the next one will be no better for long."""
-READ_ONLY_REPORTS = 600.0
-"""Seconds from one report of that to the next."""
 
 
 class Detector(DeadConnectionDetector):  # type: ignore[misc]  # txpostgres has no types
-    """Reconnects for ever, says so and why it does not succeed, and can be told to stop.
+    """Reconnects for ever, and can be told to stop.
 
     Args:
         reactor: timers.
+        outage: is told, and tells the log.
     """
 
     log = Logger()
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, outage: Outage) -> None:
         super().__init__(deathChecker=is_dead, reconnectionIterator=_delays, reactor=reactor)
+        self._outage = outage
+        outage.join(self, self.try_now)
         self._abandoned = False
-        self._reconnecting: Deferred[Any] = succeed(None)
-        self._refusal = ""
-        self._quiet_until = 0.0
-        self._quiet = False
+        self._pause: Deferred[None] | None = None
 
     def startReconnecting(self, f: Failure) -> None:
-        """Try until it works; the reason goes to the log once."""
+        """Try until it works."""
         if self._abandoned:
             return
         delays = self.reconnectionIterator()
-        self._quiet = False
-        if getattr(f.value, "pgcode", None) == READ_ONLY:
+        read_only = getattr(f.value, "pgcode", None) == READ_ONLY
+        if read_only:
             delays = chain([READ_ONLY_PAUSE], delays)
-            self._quiet = self.reactor.seconds() < self._quiet_until
-            if not self._quiet:
-                self._quiet_until = self.reactor.seconds() + READ_ONLY_REPORTS
-        if not self._quiet:
-            reason = str(translate(f) or f.value)
-            self.log.warn("{event}: {reason}", event="database_connection_lost", reason=reason)
-        self._refusal = ""
-        call = RetryingCall(lambda: self.reconnect().addErrback(self._refused))
-        call.reactor = self.reactor
-        self._reconnecting = call.start(delays)
-        self._reconnecting.addCallback(lambda _: self.connectionRecovered())
-        self._reconnecting.addErrback(_stopped)
+        self._outage.lost(self, str(translate(f) or f.value), read_only=read_only)
+        Deferred.fromCoroutine(self._reconnect(delays)).addErrback(self._failed)
 
-    def _refused(self, failure: Failure) -> Failure:
-        """The reason of the loss may be another one than what now stands in the way: no connection left, say."""
-        before, self._refusal = self._refusal, str(failure.value)
-        if self._refusal != before and failure.check(DatabaseError):
-            self.log.warn("{event}: {reason}", event="database_unreachable", reason=self._refusal)
-        return failure
+    async def _reconnect(self, delays: Iterator[float]) -> None:
+        """Attempt after attempt. None is ever cancelled: the driver cannot do that to one that is under way, so whoever
+        wants it to end closes the connection, and it fails.
+        """
+        for delay in delays:
+            if delay and not self._abandoned:
+                await self._rest(delay)
+            if self._abandoned:
+                return
+            try:
+                await self.reconnect()
+                break
+            except DatabaseError as error:
+                if not self._abandoned:
+                    self._outage.refused(self, error)
+            except Exception:
+                # A fault of ours or the driver's; a connection that is not tried again would be lost for ever.
+                self.log.failure("{event}: tried again", event="reconnect_bug")
+        if not self._abandoned:
+            await self.connectionRecovered()
+
+    async def _rest(self, delay: float) -> None:
+        self._pause = deferLater(self.reactor, delay)
+        try:
+            await self._pause
+        except CancelledError:
+            pass  # not to be waited for any longer
+        finally:
+            self._pause = None
+
+    def _failed(self, failure: Failure) -> None:
+        self.log.failure("{event}", failure, event="reconnect_bug")
 
     def connectionRecovered(self) -> Deferred[Any]:
         """The connection stands again: the recovery handlers run."""
-        if not self._quiet:
-            self.log.info("{event}", event="database_connection_restored")
+        self._outage.restored(self)
         recovered: Deferred[Any] = super().connectionRecovered()
         return recovered
 
+    def try_now(self) -> None:
+        """Wait no longer for the next attempt: another connection stands again."""
+        if self._pause is not None:
+            self._pause.cancel()
+
     def abandon(self) -> None:
-        """No reconnection any more, also not the one under way."""
+        """No reconnection any more, also not after the attempt that may be under way."""
         self._abandoned = True
-        self._reconnecting.cancel()
+        self._outage.leave(self)
+        self.try_now()
 
 
 def _delays() -> Iterator[float]:
@@ -85,7 +106,3 @@ def _delays() -> Iterator[float]:
         initialDelay=0.5, maxDelay=RECONNECT_MAX_DELAY, factor=1.7, maxRetries=0, now=True
     )
     return delays
-
-
-def _stopped(failure: Failure) -> None:
-    failure.trap(CancelledError)

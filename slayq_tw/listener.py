@@ -12,6 +12,7 @@ from slayq_tw.connection import Connection
 from slayq_tw.echo import CHANNEL, Echo, Query
 from slayq_tw.errors import DatabaseError, DatabaseUnavailable
 from slayq_tw.loop import SupervisedLoop
+from slayq_tw.outage import Outage
 
 JOBS_CHANNEL = "jobs:insert"
 MIGRATE_CHANNEL = "worker:migrate"
@@ -36,6 +37,7 @@ class Listener:
         while_silent: what to look at every minute while schema changes are not announced either; may raise
             DatabaseError.
         display: how the log names this database: without its password.
+        outage: of the pool, if it has the same URL: one outage is then told once.
     """
 
     log = Logger()
@@ -50,13 +52,14 @@ class Listener:
         *,
         while_silent: Callable[[], Awaitable[None]],
         display: str = "Postgres",
+        outage: Outage | None = None,
     ) -> None:
         self._clock = reactor
         self._on_jobs = on_jobs
         self._on_migration = on_migration
         self._while_silent = while_silent
         self._display = display
-        self._connection = Connection(parameters, reactor)
+        self._connection = Connection(parameters, reactor, outage or Outage(reactor, display))
         self._connection.addNotifyObserver(self._notified)
         self._connection.detector.addRecoveryHandler(self._connected)
         self._echo = Echo(self._connection, query, reactor)

@@ -10,10 +10,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from slayq_tw.claims import Claimer
-from slayq_tw.errors import DatabaseError
+from slayq_tw.errors import DatabaseError, DatabaseUnavailable
 from slayq_tw.job import Job
 from slayq_tw.loop import SupervisedLoop
 from slayq_tw.over import over
+from slayq_tw.pgerrors import TOO_LONG
 
 POLL_INTERVAL = 1.0
 """Seconds between two looks at a queue that nothing announced."""
@@ -127,8 +128,9 @@ class QueuePoller(Service):
         self._fill()
 
     def claim_failed(self, error: DatabaseError) -> None:
-        """The database is away; the next look asks again."""
-        if not self._away:
+        """The next look asks again. That a connection was lost is told by `Outage`, once for all queues."""
+        lost = isinstance(error, DatabaseUnavailable) and error.sqlstate != TOO_LONG
+        if not self._away and not lost:
             self._away = True
             self.log.warn(
                 "{event}: {queue}: {reason}", event="claim_failed", queue=self.names[0], reason=str(error)

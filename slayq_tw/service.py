@@ -296,6 +296,7 @@ def build(
         database.query,
         while_silent=look_at_schema,
         display=conninfo.display(listen_parameters),
+        outage=None if config.listen_url else database.outage,
     )
     service = SlayQService(
         database, prepare, listener, heartbeat, pollers, others, results, config.grace, reactor

@@ -9,7 +9,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from slayq_tw.circuit import (
     CONNECTED_AFTER,
-    FAILURES,
     FORGET_AFTER,
     LANE_COST,
     ORIGINS_MAX,
@@ -23,6 +22,8 @@ from slayq_tw.weburl import Origin, origin_of
 
 APP = Origin("http", "app.test", 80)
 OTHER = Origin("https", "other.test", 443)
+FAILURES = 5
+"""Deliveries in a row without an answer that open a circuit: as the README promises, and not what the code says."""
 
 
 class Waiting:

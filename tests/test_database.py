@@ -111,6 +111,24 @@ class SuspectsTests(SynchronousTestCase):
         self.beat()
         self.assertEqual(self.closed(), [False, False, True, True])
 
+    def test_asked_before(self) -> None:
+        """An answer to what was sent before the mute one was given up proves nothing: the server may have gone since."""
+        other = self.begin_second()
+        self.clock.advance(3.0)
+        self.wires[0].hangs()
+        self.clock.advance(0.5)
+        other.says()
+        self.assertEqual(self.closed(), [False] * 4)
+        self.clock.advance(0.5)
+        self.beat()
+        self.assertEqual(self.closed(), [False, False, True, True])
+
+    def begin_second(self) -> Wire:
+        """Send a statement on the first connection, and one on the next; the latter."""
+        self.begin()
+        self.clock.advance(1.0)
+        return self.begin()
+
     def test_just_asked(self) -> None:
         """One that was just asked has a moment to answer, and no more than that."""
         self.find_one_mute()

@@ -59,7 +59,8 @@ class ParsePayloadTests(SynchronousTestCase):
     def test_any_number_is_a_retry(self) -> None:
         """Fractions, negative numbers, and what overflows to infinity, which is a number in JavaScript too."""
         for number in ("0", "-1", "2.5", "1e999"):
-            parse_payload(f'{{"url":"{URL}","event":"e","retry":{number}}}')
+            payload = parse_payload(f'{{"url":"{URL}","event":"e","retry":{number}}}')
+            self.assertEqual(payload, Payload(URL, "e", None, None), number)
 
     def test_not_an_object(self) -> None:
         """The error names what came instead."""

@@ -2,7 +2,7 @@
 
 import functools
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,7 @@ class Rig:
         self.database = f"chaos_{name.replace('-', '_')}"
         self.book = Book()
         self.windows: list[Window] = []
+        self._lost_by_the_database: set[int] = set()
         self.recoveries: list[float] = []
         self.checks: list[Check] = []
         self.notes: list[str] = []
@@ -243,16 +244,30 @@ class Rig:
         await self.until(lambda: before.isdisjoint(row.number for row in self.stored()), "results", patience)
         return now() - moment
 
-    async def settle(self, patience: float = SETTLE) -> float:
-        """Wait until no event waits any more: each was delivered or has failed for good; how long that took."""
+    async def settle(
+        self, patience: float = SETTLE, *, gone: Callable[[], Collection[int]] = frozenset
+    ) -> float:
+        """Wait until no event waits any more: each was delivered or has failed for good; how long that took.
+
+        Args:
+            patience: seconds.
+            gone: those that the database itself has lost.
+        """
         begun = now()
 
         def happened() -> bool:
             rows = {row.number: row for row in self.stored()}
-            return not any(number not in rows or not rows[number].failed for number in self._open_numbers())
+            waiting = self._open_numbers() - set(gone())
+            return not any(number not in rows or not rows[number].failed for number in waiting)
 
         await self.until(happened, "end of the work", patience)
         return now() - begun
+
+    def missing_since(self, moment: float) -> set[int]:
+        """Events that were accepted after a moment, and are neither stored nor delivered."""
+        stored = {row.number for row in self.stored()}
+        late = {number for number in self.book.accepted if self.book.added[number] > moment}
+        return (late - stored) & self._open_numbers()
 
     def _open_numbers(self) -> set[int]:
         delivered = {one.number for one in self.arrivals() if one.delivered}
@@ -263,6 +278,10 @@ class Rig:
     def disturbed(self, begin: float, end: float) -> None:
         """Between these moments deliveries may have been cut off."""
         self.windows.append(Window(begin, end))
+
+    def lost_by_the_database(self, numbers: Collection[int]) -> None:
+        """These were accepted, and what the database confirmed it does not have any more: they are not counted."""
+        self._lost_by_the_database |= set(numbers)
 
     def recovered(self, seconds: float) -> None:
         """A recovery took so long."""
@@ -297,4 +316,5 @@ class Rig:
                     self.check(False, f"daemon {number} logged: {line[:200]}")
                     break
         stored = self.stored()
-        return balance(self.book.accepted, self.book.sent, stored, self.arrivals(), self.windows)
+        accepted = self.book.accepted - self._lost_by_the_database
+        return balance(accepted, self.book.sent, stored, self.arrivals(), self.windows)

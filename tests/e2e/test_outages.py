@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 from tests.e2e.case import SAMPLE, EndToEndCase
 from tests.postgres import ask
 from tests.proxy import Proxy
+from tests.waiting import after
 
 
 class OutageTests(EndToEndCase):
@@ -32,6 +33,22 @@ class OutageTests(EndToEndCase):
         self.assertEqual([record["body"]["data"]["n"] for record in self.receiver.seen()], [1, 2])
         self.assertEqual(await daemon.stop(), 0)
         self.assertEqual(self.jobs(), [])
+
+    async def test_log(self) -> None:
+        """An outage is one line when it begins and one when it ends, whatever is tried meanwhile, for all queues."""
+        daemon = self.daemon(SLAY_Q_DATABASE_URL=self.proxied_url)
+        await daemon.ready()
+        before = len(daemon.lines)
+        await self.proxy.refuse()  # type: ignore[misc]
+        await daemon.wait_for_line("database_unreachable")
+        await after(4.0)  # some ten attempts of each connection, and as many claims
+        self.proxy.let_through()
+        await daemon.wait_for_line("database_connection_restored")
+        await daemon.wait_for_line("database_connection_restored")
+        await after(4.0)  # until the last one is back
+        told = [line for line in daemon.lines[before:] if "#debug" not in line]
+        self.assertEqual(len(told), 2, told)
+        self.assertIn("now: ", told[0])
 
     async def test_cut_again_and_again(self) -> None:
         """Connections that are cut under load lose nothing and double nothing: lost claims are handed back (item 62)."""

@@ -76,10 +76,15 @@ class AdoptionTests(ApplicationTestCase):
     def test_role_dropped_meanwhile(self) -> None:
         """A role that goes between the note and the grant is left out."""
         migrate_url(self.url)
+        stays = make_role(self, self.app, "NOLOGIN")
         self.app.rows(
-            "INSERT INTO slayq._private_adopted_grants (function_name, role_name) VALUES ('add_worker_job', 'gone')"
+            "INSERT INTO slayq._private_adopted_grants (function_name, role_name)"
+            " VALUES ('add_worker_job', 'gone'), ('add_worker_job', %s)",
+            stays,
         )
+        before = self.granted("add_worker_job")
         self.app.rows("SELECT slayq._private_secure('add_worker_job')")
+        self.assertEqual(self.granted("add_worker_job") - before, {stays})
 
     def test_overloads(self) -> None:
         """Other functions of the names are dropped; grants on them go over to the new one."""

@@ -80,8 +80,15 @@ class TriggerTests(InvocationTestCase):
 
     def test_nobody_waits(self) -> None:
         """A function that nobody invoked may say its result; a null key is nobody's."""
+        self.app.send("order", key="k", run_at="tomorrow")
+        before = self.app.jobs()
         self.end()
         self.app.rows("SELECT public.trigger_waiting_invoker(NULL, '1')")
+        kept = self.app.rows("SELECT job_key, result::text FROM slayq._private_results")
+        self.assertEqual(kept, [("target", "1")])
+        self.assertEqual(
+            [job._replace(due=0) for job in self.app.jobs()], [job._replace(due=0) for job in before]
+        )
 
     def test_foreign_payloads(self) -> None:
         """An invoker's payload that Postgres cannot read gets the result, and keeps its text."""

@@ -3,6 +3,7 @@
 from tests.chaos.scenarios import (
     clock,
     database,
+    failover,
     kills,
     limits,
     network,
@@ -18,6 +19,7 @@ SCENARIOS: dict[str, Scenario] = {
     for one in (
         *kills.ALL,
         *database.ALL,
+        *failover.ALL,
         *limits.ALL,
         *network.ALL,
         *stops.ALL,
