@@ -13,6 +13,7 @@ from slayq_tw.connection import Connection
 from slayq_tw.errors import DatabaseError, DatabaseMute, DatabaseUnavailable
 from slayq_tw.pgerrors import TOO_LONG, may_pass, translate
 from slayq_tw.suspicion import Suspicion
+from slayq_tw.transaction_settings import for_one_string, for_transaction
 
 POOL_SIZE = 4
 STATEMENT_TIMEOUT = LONGEST
@@ -134,7 +135,8 @@ class Database:
         """Run SQL in a transaction of its own.
 
         Args:
-            sql: one statement, or several that belong together; the last one's rows are the result.
+            sql: one statement, or several that belong together; the last one's rows are the result. The search_path is
+                `pg_catalog, pg_temp`.
             parameters: by name or position; without them a `%` stands for itself.
             timeout: seconds until the server cancels it.
 
@@ -159,7 +161,7 @@ class Database:
         def send(connection: Connection) -> Deferred[list[tuple[Any, ...]]]:
             nonlocal sent_at  # waiting for a free connection says nothing about the statement
             sent_at = self._reactor.seconds()
-            return connection.rows(_bounded(sql, timeout), parameters)
+            return connection.rows(for_one_string(timeout) + sql, parameters)
 
         try:
             rows: list[tuple[Any, ...]] = await self._with_connection(
@@ -196,7 +198,7 @@ class Database:
         """
 
         async def bounded_work(cursor: Cursor) -> T:
-            await cursor.execute(f"SET LOCAL statement_timeout = {round(timeout * 1000)}")
+            await cursor.execute(for_transaction(timeout))
             return await work(cursor)
 
         result: T = await self._with_connection(
@@ -208,7 +210,7 @@ class Database:
     async def _rows(
         self, sql: str, parameters: Parameters, timeout: float, grace: float, *, urgent: bool = False
     ) -> list[tuple[Any, ...]]:
-        statement = _bounded(sql, timeout)
+        statement = for_one_string(timeout) + sql
         rows: list[tuple[Any, ...]] = await self._with_connection(
             timeout + grace, lambda connection: connection.rows(statement, parameters), urgent=urgent
         )
@@ -254,15 +256,6 @@ class Database:
         self._pause.cancel()
         for connection in self._connections:
             connection.abandon()
-
-
-def _bounded(sql: str, timeout: float) -> str:
-    """SQL that the server cancels after so many seconds.
-
-    One string is one transaction, so SET LOCAL ends with it: nothing leaks through a pooler. Compiling a plan to
-    machine code takes ten times as long as any statement here.
-    """
-    return f"SET LOCAL jit = off; SET LOCAL statement_timeout = {round(timeout * 1000)};\n{sql}"
 
 
 def raise_ours(failure: Failure) -> Failure:
