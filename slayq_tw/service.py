@@ -288,9 +288,8 @@ def build(
         listen_parameters,
         reactor,
         wake,
-        lambda revision: service.migrated(revision),
         database.query,
-        while_silent=look_at_schema,
+        look_at_schema=look_at_schema,
         display=conninfo.display(listen_parameters),
     )
     service = SlayQService(

@@ -124,7 +124,7 @@ async def listen(case: TestCase, database: Database, url: str) -> None:
     async def look() -> None:
         pass
 
-    one = Listener(parameters, reactor, on_jobs, lambda *_: None, database.query, while_silent=look)
+    one = Listener(parameters, reactor, on_jobs, database.query, look_at_schema=look)
     case.addCleanup(one.close)
     await one.open()
     await until(lambda: one.hears, "the echo")

@@ -170,7 +170,7 @@ class ListenerTests(PoolerCase):
             if self.looks == 1:
                 raise DatabaseUnavailable("away")
 
-        one = Listener(parameters, reactor, on_jobs, lambda _: None, database.query, while_silent=look)
+        one = Listener(parameters, reactor, on_jobs, database.query, look_at_schema=look)
         self.addCleanup(one.close)
         await one.open()
         return one
