@@ -243,7 +243,7 @@ def build(
 
     async def prepare() -> None:
         await migrate(database, reactor, upgrade_old=upgrade_old)
-        await apply_grants(database, config.grant_execute_to)
+        await apply_grants(database, config.grant_execute_to, reactor)
         await store.register()
         await store.register_crontab()
         await store.remember_for(max(timeouts.values()) + MEMORY_MARGIN)

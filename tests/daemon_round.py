@@ -41,7 +41,7 @@ async def start(
 ) -> JobStore:
     """What a daemon does before it claims."""
     await migrate(database, reactor)
-    await apply_grants(database, roles)
+    await apply_grants(database, roles, reactor)
     store = JobStore(database, [*identifiers, CRON_IDENTIFIER])
     await store.register()
     await store.register_crontab()

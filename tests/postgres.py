@@ -79,7 +79,7 @@ def bring_up_to_date(url: str) -> None:
     database = BlockingDatabase(url)
     try:
         finish(migrate(database, Clock()))  # type: ignore[arg-type]  # it has the methods that are used
-        finish(apply_grants(database, ()))
+        finish(apply_grants(database, (), Clock()))
     finally:
         database.close()
 

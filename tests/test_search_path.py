@@ -25,7 +25,7 @@ SENDERS = {
     "rows": {"database.py", "echo.py"},
     "cursor": {"connection.py", "client/blocking.py"},
     "execute": {
-        "connection.py", "database.py", "migrations.py", "grants.py", "housekeeping.py", "jobs.py",
+        "connection.py", "database.py", "migrations.py", "schema_turn.py", "grants.py", "housekeeping.py", "jobs.py",
         "client/blocking.py", "client/asynchronous.py",
     },
     "connect": {"dev/sending.py"},
