@@ -42,7 +42,8 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]  # txpostgres has
     """A txpostgres connection that resolves, bounds, dies and reconnects as this module promises.
 
     Args:
-        parameters: libpq keywords.
+        parameters: libpq keywords. Whatever they, the environment, the role or the database say of it, text goes to and
+            fro as UTF-8.
         reactor: timers, readers and name resolution.
 
     Attributes:
@@ -54,7 +55,7 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]  # txpostgres has
         self.heard_at = 0.0
         super().__init__(reactor=reactor, detector=Detector(reactor))
         self._opening = False
-        self._parameters = {**KEEPALIVE, "application_name": "slayq", **parameters}
+        self._parameters = {**KEEPALIVE, "application_name": "slayq", **parameters, "client_encoding": "UTF8"}
 
     @property
     def alive(self) -> bool:

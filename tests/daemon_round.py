@@ -49,6 +49,13 @@ async def start(
     return store
 
 
+async def enter(database: Database, store: JobStore) -> Heartbeat:
+    """Be a daemon that lives, as far as others can see: only such a one may claim."""
+    heartbeat = Heartbeat(database, store.worker, reactor, lambda: False, lambda: None, lambda: None)
+    await heartbeat.enter()
+    return heartbeat
+
+
 async def work(case: TestCase, database: Database, store: JobStore, url: str) -> None:
     """Claim, complete, fail, release, put off, recall, tick, recover, clean up.
 
@@ -58,8 +65,7 @@ async def work(case: TestCase, database: Database, store: JobStore, url: str) ->
         store: of `start`.
         url: where the test itself asks; directly.
     """
-    heartbeat = Heartbeat(database, store.worker, reactor, lambda: False, lambda: None, lambda: None)
-    await heartbeat.enter()
+    heartbeat = await enter(database, store)
     await heartbeat._turn()
     for key in ("completed", "failed", "released", "deferred", "lane"):
         lane = "'lane'" if key == "lane" else "NULL"
@@ -104,8 +110,7 @@ async def recover(case: TestCase, database: Database, url: str, heartbeat: Heart
     await dead.register()
     send = "SELECT public.add_worker_job('bequest', '{}', job_key => 'bequest', queue_name => 'lane')"
     ask(url, PLAIN + send)
-    other = Heartbeat(database, dead.worker, reactor, lambda: False, lambda: None, lambda: None)
-    await other.enter()
+    await enter(database, dead)
     ((job,),) = await dead.claim([(["bequest"], 1)])
     ((beat,),) = ask(url, PLAIN + "SELECT beat FROM slayq._private_daemons WHERE worker = %s", dead.worker)
     await heartbeat._recover(Beat(dead.worker, beat, None, None), "")
