@@ -64,6 +64,11 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]  # txpostgres has
         return usable and not self._opening and not self.detector.connectionIsDead
 
     @property
+    def server_version(self) -> int:
+        """Such as 170002; 0 while it is not connected."""
+        return int(self._connection.server_version) if self.alive else 0
+
+    @property
     def process_id(self) -> int:
         """The server process, as it was told at log-in; a pooler may make up any number."""
         return int(self._connection.info.backend_pid)
@@ -153,16 +158,16 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]  # txpostgres has
         checked: Deferred[list[tuple[Any, ...]]] = self._doit(lambda: Deferred.fromCoroutine(fetch()))
         return checked
 
-    def transaction(self, work: Callable[[Any], Awaitable[T]]) -> Deferred[T]:
-        """Run `work(cursor)` between BEGIN and COMMIT.
+    def transaction(self, work: Callable[[Any], Awaitable[T]], settings: str = "") -> Deferred[T]:
+        """Run `work(cursor)` between BEGIN and COMMIT; `settings` are sent with BEGIN, as one string.
 
         txpostgres's `runInteraction` tries to roll back on a lost connection too, and logs a traceback for it.
         """
 
         async def run() -> T:
             cursor = self.cursor()
-            await cursor.execute("BEGIN")
             try:
+                await cursor.execute(f"BEGIN; {settings}")
                 result = await work(cursor)
                 await cursor.execute("COMMIT")
             except BaseException:

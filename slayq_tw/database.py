@@ -161,7 +161,7 @@ class Database:
         def send(connection: Connection) -> Deferred[list[tuple[Any, ...]]]:
             nonlocal sent_at  # waiting for a free connection says nothing about the statement
             sent_at = self._reactor.seconds()
-            return connection.rows(for_one_string(timeout) + sql, parameters)
+            return connection.rows(for_one_string(timeout, connection.server_version) + sql, parameters)
 
         try:
             rows: list[tuple[Any, ...]] = await self._with_connection(
@@ -197,23 +197,19 @@ class Database:
             DatabaseError, DatabaseUnavailable: as `query` does. What `work` raises itself comes through.
         """
 
-        async def bounded_work(cursor: Cursor) -> T:
-            await cursor.execute(for_transaction(timeout))
-            return await work(cursor)
+        def run(connection: Connection) -> Deferred[T]:
+            return connection.transaction(work, for_transaction(timeout, connection.server_version))
 
-        result: T = await self._with_connection(
-            timeout + ANSWER_GRACE,
-            lambda connection: connection.transaction(bounded_work),
-        )
+        result: T = await self._with_connection(timeout + ANSWER_GRACE, run)
         return result
 
     async def _rows(
         self, sql: str, parameters: Parameters, timeout: float, grace: float, *, urgent: bool = False
     ) -> list[tuple[Any, ...]]:
-        statement = for_one_string(timeout) + sql
-        rows: list[tuple[Any, ...]] = await self._with_connection(
-            timeout + grace, lambda connection: connection.rows(statement, parameters), urgent=urgent
-        )
+        def send(connection: Connection) -> Deferred[list[tuple[Any, ...]]]:
+            return connection.rows(for_one_string(timeout, connection.server_version) + sql, parameters)
+
+        rows: list[tuple[Any, ...]] = await self._with_connection(timeout + grace, send, urgent=urgent)
         return rows
 
     async def _with_connection(

@@ -20,6 +20,7 @@ from slayq_tw.jobs import JobStore
 from slayq_tw.listener import Listener
 from slayq_tw.liveness import Beat
 from slayq_tw.migrations import migrate
+from tests.application import Application
 from tests.postgres import ask
 from tests.waiting import until
 
@@ -71,6 +72,7 @@ async def work(case: TestCase, database: Database, store: JobStore, url: str) ->
         lane = "'lane'" if key == "lane" else "NULL"
         send = f"SELECT public.add_worker_job('mail', '{{}}', job_key => '{key}', queue_name => {lane})"
         ask(url, PLAIN + send)
+    apply(case, url)
     send = "SELECT public.add_worker_job('nobody', '{}', job_key => 'unserved')"
     ask(url, PLAIN + send)
     ((*jobs,),) = await store.claim([(["mail"], 10)])
@@ -102,6 +104,24 @@ async def work(case: TestCase, database: Database, store: JobStore, url: str) ->
     await chores.recover_queues()
     await heartbeat.stopService()
     case.assertEqual(await store.complete(again), {job.id for job in again})
+
+
+def apply(case: TestCase, url: str) -> None:
+    """What an application does, along the paths of all six functions."""
+    app = Application(url)
+    case.addCleanup(app.close)
+    app.rows("SET search_path = pg_catalog, public")
+    app.send("order", key="k", run_at="tomorrow", more=r',"data":{"id":1,"x":"\u0000","y":"\\ \" é"}')
+    app.wait("k")
+    app.fire()
+    case.assertIn('"step":true', app.keyed("k").payload)
+    app.call("wait_for_invocation", _invoker_job_key="k", _target_job_key="t", _step_name="s")
+    app.call("trigger_waiting_invoker", _job_key="t", _result='{"a":1}')
+    case.assertIn('"s":{"a":1}', app.keyed("k").payload)
+    case.assertIn(r'"x":"\u0000","y":"\\ \" é"', app.keyed("k").payload)
+    app.call("cancel_pending_tasks", event="order", matchkey="id", matchval="1")
+    case.assertEqual(app.jobs("job.key = 'k'"), [])
+    app.close()
 
 
 async def recover(case: TestCase, database: Database, url: str, heartbeat: Heartbeat) -> None:

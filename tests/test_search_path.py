@@ -25,7 +25,7 @@ SENDERS = {
     "rows": {"database.py", "echo.py"},
     "cursor": {"connection.py", "client/blocking.py"},
     "execute": {
-        "connection.py", "database.py", "migrations.py", "schema_turn.py", "grants.py", "housekeeping.py", "jobs.py",
+        "connection.py", "migrations.py", "schema_turn.py", "grants.py", "housekeeping.py", "jobs.py",
         "client/blocking.py", "client/asynchronous.py",
     },
     "connect": {"dev/sending.py"},
@@ -128,6 +128,7 @@ class Wire:
 
     alive = True
     heard_at = 0.0
+    server_version = 170_000
 
     def __init__(self) -> None:
         self.sent: list[str] = []
@@ -143,8 +144,9 @@ class Wire:
         done.callback([])
         return done
 
-    def transaction(self, work: Any) -> "Deferred[Any]":
+    def transaction(self, work: Any, settings: str) -> "Deferred[Any]":
         """Connection's."""
+        self.sent.append(settings)
         return Deferred.fromCoroutine(work(self))
 
     async def execute(self, sql: str, parameters: object = None) -> None:
@@ -162,10 +164,13 @@ class DatabaseTests(SynchronousTestCase):
         self.database._idle = [self.wire]  # type: ignore[list-item]
 
     def assert_settings(self, sent: str) -> None:
-        path = "SET LOCAL search_path = pg_catalog, pg_temp; "
-        self.assertTrue(sent.startswith(f"SET LOCAL transaction_isolation = 'read committed'; {path}"), sent)
+        self.assertRegex(
+            sent,
+            r"\ASET LOCAL statement_timeout = \d+; SET LOCAL transaction_isolation = 'read committed'; "
+            r"SET LOCAL search_path = pg_catalog, pg_temp; ",
+        )
         self.assertIn("SET LOCAL lock_timeout = 0; ", sent)
-        self.assertIn("SET LOCAL statement_timeout = ", sent)
+        self.assertIn("SET LOCAL transaction_timeout = 0;", sent)
         self.assertNotIn("read_only", sent)  # a database that may only be read must say so to us
 
     def test_every_way(self) -> None:
