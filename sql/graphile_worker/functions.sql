@@ -1,5 +1,6 @@
 -- The seven functions, at revision 20. They run with their caller's rights and path, so their bodies name everything by
--- its schema, operators and types too; an OPERATOR(…) binds no closer than any other, hence the parentheses.
+-- its schema, operators and types too; an OPERATOR(…) binds no closer than any other, hence the parentheses. (Text is
+-- joined with text only: until 13, Postgres's own operator for anything else is a function that leaves names to the path.)
 
 CREATE OR REPLACE FUNCTION graphile_worker.add_jobs(
   specs graphile_worker.job_spec[], job_key_preserve_run_at boolean DEFAULT false
@@ -12,8 +13,8 @@ BEGIN
   -- The random number keeps equal notices of one transaction apart. Without specs the payload is null, that is, empty.
   PERFORM pg_catalog.pg_notify(
     'jobs:insert',
-    '{"r":' OPERATOR(pg_catalog.||) pg_catalog.random() OPERATOR(pg_catalog.||) ',"count":'
-      OPERATOR(pg_catalog.||) pg_catalog.array_length(specs, 1) OPERATOR(pg_catalog.||) '}');
+    '{"r":' OPERATOR(pg_catalog.||) pg_catalog.random()::pg_catalog.text OPERATOR(pg_catalog.||) ',"count":'
+      OPERATOR(pg_catalog.||) pg_catalog.array_length(specs, 1)::pg_catalog.text OPERATOR(pg_catalog.||) '}');
 
   -- What happens elsewhere between two statements would lose a request: a worker locks the job with its key, so that the
   -- upsert skips it, or a clean-up deletes its task or queue. Requests that brought no row go round again. A trigger of
@@ -150,7 +151,8 @@ BEGIN
   END LOOP;
   IF stored.revision OPERATOR(pg_catalog.=) 0 THEN
     PERFORM pg_catalog.pg_notify(
-      'jobs:insert', '{"r":' OPERATOR(pg_catalog.||) pg_catalog.random() OPERATOR(pg_catalog.||) ',"count":1}');
+      'jobs:insert',
+      '{"r":' OPERATOR(pg_catalog.||) pg_catalog.random()::pg_catalog.text OPERATOR(pg_catalog.||) ',"count":1}');
   END IF;
   RETURN stored;
 END
@@ -168,7 +170,8 @@ BEGIN
   RETURNING * INTO removed;
   IF FOUND THEN
     PERFORM pg_catalog.pg_notify(
-      'jobs:insert', '{"r":' OPERATOR(pg_catalog.||) pg_catalog.random() OPERATOR(pg_catalog.||) ',"count":-1}');
+      'jobs:insert',
+      '{"r":' OPERATOR(pg_catalog.||) pg_catalog.random()::pg_catalog.text OPERATOR(pg_catalog.||) ',"count":-1}');
     RETURN removed;
   END IF;
   -- It runs: it will not be tried again.
