@@ -50,7 +50,9 @@ class CreatorTests(ApplicationTestCase):
         plant = "CREATE FUNCTION public.cancel_pending_tasks(a text) RETURNS text LANGUAGE sql AS 'SELECT a'"
         creator.rows(plant)
         creator.rows("CREATE VIEW public.kept AS SELECT public.cancel_pending_tasks('x')")
-        with self.assertRaisesRegex(DatabaseError, r"cannot drop function public.cancel_pending_tasks\(text\)"):
+        with self.assertRaisesRegex(
+            DatabaseError, r"cannot drop function public.cancel_pending_tasks\(text\)"
+        ):
             bring_up_to_date(url)
         owner.rows("DROP VIEW public.kept")
         bring_up_to_date(url)
