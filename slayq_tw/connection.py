@@ -45,7 +45,8 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]  # txpostgres has
     """A txpostgres connection that resolves, bounds, dies and reconnects as this module promises.
 
     Args:
-        parameters: libpq keywords. Several hosts are tried one after the other, see `slayq_tw.candidates`.
+        parameters: libpq keywords. Several hosts are tried one after the other, see `slayq_tw.candidates`. Whatever they,
+            the environment, the role or the database say of it, text goes to and fro as UTF-8.
         reactor: timers, readers and name resolution.
         outage: is told of losses; shared by the connections to one database.
 
@@ -62,13 +63,18 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]  # txpostgres has
         self._abandoned = False
         self._looking_up: Deferred[dict[str, str]] | None = None
         self._hung: set[Candidate] = set()  # hosts and addresses that gave no answer, and are tried last
-        self._parameters = {**KEEPALIVE, "application_name": "slayq", **parameters}
+        self._parameters = {**KEEPALIVE, "application_name": "slayq", **parameters, "client_encoding": "UTF8"}
 
     @property
     def alive(self) -> bool:
         """Whether it is open, as far as anybody knows."""
         usable = self._connection is not None and not self._connection.closed
         return usable and not self._opening and not self.detector.connectionIsDead
+
+    @property
+    def server_version(self) -> int:
+        """Such as 170002; 0 while it is not connected."""
+        return int(self._connection.server_version) if self.alive else 0
 
     @property
     def process_id(self) -> int:
@@ -208,16 +214,16 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]  # txpostgres has
         checked: Deferred[list[tuple[Any, ...]]] = self._doit(lambda: Deferred.fromCoroutine(fetch()))
         return checked
 
-    def transaction(self, work: Callable[[Any], Awaitable[T]]) -> Deferred[T]:
-        """Run `work(cursor)` between BEGIN and COMMIT.
+    def transaction(self, work: Callable[[Any], Awaitable[T]], settings: str = "") -> Deferred[T]:
+        """Run `work(cursor)` between BEGIN and COMMIT; `settings` are sent with BEGIN, as one string.
 
         txpostgres's `runInteraction` tries to roll back on a lost connection too, and logs a traceback for it.
         """
 
         async def run() -> T:
             cursor = self.cursor()
-            await cursor.execute("BEGIN")
             try:
+                await cursor.execute(f"BEGIN; {settings}")
                 result = await work(cursor)
                 await cursor.execute("COMMIT")
             except BaseException:

@@ -30,10 +30,13 @@ def minute_of(now: float) -> datetime:
 
 
 def tick_payload(url: str, minute: datetime) -> str:
-    """The tick's payload, as Graphile Worker's crontab stores it: JSON text with the nominal minute in `_cron`."""
+    """The tick's payload, as Graphile Worker's crontab stores it: JSON text with the nominal minute in `_cron`.
+
+    It is ASCII, which every database can hold, whatever its encoding.
+    """
     stamp = minute.strftime("%Y-%m-%dT%H:%M:%S.000Z")
     tick = {"url": url, "retry": 0, "event": "cron", "data": {}, "_cron": {"ts": stamp, "backfilled": False}}
-    return json.dumps(tick, separators=(",", ":"), ensure_ascii=False)
+    return json.dumps(tick, separators=(",", ":"))
 
 
 class CronService(Service):

@@ -14,6 +14,7 @@ from slayq_tw.errors import DatabaseError, DatabaseMute, DatabaseUnavailable
 from slayq_tw.outage import Outage
 from slayq_tw.pgerrors import TOO_LONG, may_pass, translate
 from slayq_tw.suspicion import Suspicion
+from slayq_tw.transaction_settings import for_one_string, for_transaction
 
 POOL_SIZE = 4
 STATEMENT_TIMEOUT = LONGEST
@@ -139,7 +140,8 @@ class Database:
         """Run SQL in a transaction of its own.
 
         Args:
-            sql: one statement, or several that belong together; the last one's rows are the result.
+            sql: one statement, or several that belong together; the last one's rows are the result. The search_path is
+                `pg_catalog, pg_temp`.
             parameters: by name or position; without them a `%` stands for itself.
             timeout: seconds until the server cancels it.
 
@@ -164,7 +166,7 @@ class Database:
         def send(connection: Connection) -> Deferred[list[tuple[Any, ...]]]:
             nonlocal sent_at  # waiting for a free connection says nothing about the statement
             sent_at = self._reactor.seconds()
-            return connection.rows(_bounded(sql, timeout), parameters)
+            return connection.rows(for_one_string(timeout, connection.server_version) + sql, parameters)
 
         try:
             rows: list[tuple[Any, ...]] = await self._with_connection(
@@ -200,23 +202,19 @@ class Database:
             DatabaseError, DatabaseUnavailable: as `query` does. What `work` raises itself comes through.
         """
 
-        async def bounded_work(cursor: Cursor) -> T:
-            await cursor.execute(f"SET LOCAL statement_timeout = {round(timeout * 1000)}")
-            return await work(cursor)
+        def run(connection: Connection) -> Deferred[T]:
+            return connection.transaction(work, for_transaction(timeout, connection.server_version))
 
-        result: T = await self._with_connection(
-            timeout + ANSWER_GRACE,
-            lambda connection: connection.transaction(bounded_work),
-        )
+        result: T = await self._with_connection(timeout + ANSWER_GRACE, run)
         return result
 
     async def _rows(
         self, sql: str, parameters: Parameters, timeout: float, grace: float, *, urgent: bool = False
     ) -> list[tuple[Any, ...]]:
-        statement = _bounded(sql, timeout)
-        rows: list[tuple[Any, ...]] = await self._with_connection(
-            timeout + grace, lambda connection: connection.rows(statement, parameters), urgent=urgent
-        )
+        def send(connection: Connection) -> Deferred[list[tuple[Any, ...]]]:
+            return connection.rows(for_one_string(timeout, connection.server_version) + sql, parameters)
+
+        rows: list[tuple[Any, ...]] = await self._with_connection(timeout + grace, send, urgent=urgent)
         return rows
 
     async def _with_connection(
@@ -259,15 +257,6 @@ class Database:
         self._pause.cancel()
         for connection in self._connections:
             connection.abandon()
-
-
-def _bounded(sql: str, timeout: float) -> str:
-    """SQL that the server cancels after so many seconds.
-
-    One string is one transaction, so SET LOCAL ends with it: nothing leaks through a pooler. Compiling a plan to
-    machine code takes ten times as long as any statement here.
-    """
-    return f"SET LOCAL jit = off; SET LOCAL statement_timeout = {round(timeout * 1000)};\n{sql}"
 
 
 def raise_ours(failure: Failure) -> Failure:

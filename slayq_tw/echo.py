@@ -24,6 +24,9 @@ GLANCES = 3
 """How often to look whether a server connection is shared: a pooler gives out the one that was used last."""
 
 _WHICH = "SELECT pg_catalog.pg_backend_pid()"
+_CALL = "SELECT pg_catalog.pg_notify(%(channel)s, %(token)s), pg_catalog.pg_backend_pid()"
+_CALLERS = 1_000
+"""Server processes that are remembered, at most, before it is known which one called."""
 
 Query = Callable[..., Awaitable[list[tuple[Any, ...]]]]
 """`Database.query`."""
@@ -43,6 +46,8 @@ class Echo:
         self._query = query
         self._clock = clock
         self._token = ""
+        self._caller: int | None = None
+        self._heard_from: set[int] = set()
         self._waiting: Deferred[bool] | None = None
 
     async def is_direct(self) -> bool:
@@ -69,9 +74,16 @@ class Echo:
         return heard
 
     def notified(self, notification: Any) -> None:
-        """Take what arrived on `CHANNEL`."""
-        if notification.payload == self._token:
-            self._settle(True)
+        """Take what arrived on `CHANNEL`.
+
+        Everybody may listen there, and repeat what he hears in another database, or wherever nothing of the pool's
+        arrives: it counts if it comes from the server process that called.
+        """
+        if self._waiting is not None and notification.payload == self._token:
+            if self._caller is None and len(self._heard_from) < _CALLERS:
+                self._heard_from.add(notification.pid)
+            elif notification.pid == self._caller:
+                self._settle(True)
 
     def give_up(self) -> None:
         """Wait no longer."""
@@ -85,9 +97,12 @@ class Echo:
     async def _call(self) -> bool:
         self._token = token_hex(8)
         self._waiting = echo = Deferred[bool]()
-        await self._query(
-            "SELECT pg_catalog.pg_notify(%(channel)s, %(token)s)", {"channel": CHANNEL, "token": self._token}
-        )
+        self._caller = None
+        self._heard_from.clear()
+        ((_, caller),) = await self._query(_CALL, {"channel": CHANNEL, "token": self._token})
+        self._caller = caller
+        if caller in self._heard_from:
+            self._settle(True)
         timer = self._clock.callLater(PATIENCE, self._settle, False)
         try:
             return await echo

@@ -6,27 +6,18 @@ gives it to the roles that can log in at that moment, in its own transaction; wh
 so, once.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from twisted.logger import Logger
 
 from slayq_tw.errors import MigrationError
-from slayq_tw.migrations import MIGRATION_LOCK, TIMEOUT
+from slayq_tw.schema_turn import Transactions, in_turn
 from slayq_tw.sqlfiles import named_queries
 
 PUBLIC_ROLES = frozenset({"anon", "authenticated"})
 """Supabase's roles behind the key that every visitor of an application has. They never get the right."""
-
-T = TypeVar("T")
-
-
-class Transactions(Protocol):
-    """The part of `slayq_tw.database.Database` that is used here."""
-
-    def transaction(self, work: Callable[[Any], Awaitable[T]], *, timeout: float = ...) -> Awaitable[T]:
-        """Run `work(cursor)` between BEGIN and COMMIT."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +35,7 @@ class GrantReport:
     adopted: tuple[str, ...]
 
 
-async def apply_grants(database: Transactions, roles: Sequence[str]) -> GrantReport:
+async def apply_grants(database: Transactions, roles: Sequence[str], clock: Any) -> GrantReport:
     """Revoke EXECUTE from PUBLIC, anon and authenticated; grant it to service_role and to the configured roles.
 
     What anon and authenticated were granted on the schemas `slayq` and `graphile_worker` is revoked too.
@@ -55,6 +46,7 @@ async def apply_grants(database: Transactions, roles: Sequence[str]) -> GrantRep
     Args:
         database: its schemas are up to date.
         roles: the configuration's `grant_execute_to`.
+        clock: IReactorTime, to say who holds us up.
 
     Raises:
         MigrationError: a configured role does not exist, or is one that the right is taken from.
@@ -70,7 +62,6 @@ async def apply_grants(database: Transactions, roles: Sequence[str]) -> GrantRep
         )
 
     async def work(cursor: Any) -> GrantReport:
-        await cursor.execute("SELECT pg_catalog.pg_advisory_xact_lock(%(lock)s)", {"lock": MIGRATION_LOCK})
         parameters = {"roles": sorted(set(roles))}
         await cursor.execute(queries["unknown_roles"], parameters)
         unknown = [name for (name,) in cursor.fetchall()]
@@ -102,7 +93,7 @@ async def apply_grants(database: Transactions, roles: Sequence[str]) -> GrantRep
             )
         return report
 
-    report = await database.transaction(work, timeout=TIMEOUT)
+    report = await in_turn(database, clock, "who may call the functions", work)
     if report.granted or report.revoked:
         log.info(
             "{event}: granted to {granted}, revoked from {revoked}",

@@ -9,6 +9,7 @@ from slayq_tw.configcheck import CRON_IDENTIFIER, DEFAULT_MAX_PAYLOAD
 from slayq_tw.database import Cursor, Database
 from slayq_tw.errors import DatabaseError
 from slayq_tw.job import Failure, Job
+from slayq_tw.pgerrors import UNTRANSLATABLE
 from slayq_tw.sqlfiles import named_queries
 from slayq_tw.upcoming import WALK, Upcoming
 
@@ -65,9 +66,23 @@ class JobStore:
         return len(self._held)
 
     async def register(self) -> None:
-        """Make the served identifiers known and learn their ids. Doing it again finds rows that were recreated."""
+        """Make the served identifiers known and learn their ids. Doing it again finds rows that were recreated.
+
+        Raises:
+            DatabaseError: also when the database's encoding cannot hold one of them.
+        """
         names = {"identifiers": list(self._identifiers)}
-        rows = await self._database.brief_query(self._queries["register_tasks"], names)
+        try:
+            rows = await self._database.brief_query(self._queries["register_tasks"], names)
+        except DatabaseError as error:
+            if error.sqlstate != UNTRANSLATABLE:
+                raise
+            shown = ", ".join(f'"{name}"' for name in self._identifiers if not name.isascii())
+            raise DatabaseError(
+                f"queues: the database's encoding cannot hold one of {shown} ({error}); give the queue or alias another "
+                "name, or use a database with the encoding UTF8",
+                error.sqlstate,
+            ) from error
         self._tasks = dict(rows)
         self._names = {number: name for name, number in rows}
 
@@ -162,15 +177,24 @@ class JobStore:
         """
         failures = sorted(failures, key=lambda failure: failure.job.id)
         jobs = [failure.job for failure in failures]
-        rows = await self._database.brief_query(
-            self._queries["fail_jobs"],
-            {
-                **self._claims(jobs),
-                "errors": [failure.error for failure in failures],
-                "delays": [failure.delay for failure in failures],
-                "finals": [failure.final for failure in failures],
-            },
-        )
+        errors = [failure.error for failure in failures]
+        parameters = {
+            **self._claims(jobs),
+            "delays": [failure.delay for failure in failures],
+            "finals": [failure.final for failure in failures],
+        }
+        try:
+            rows = await self._database.brief_query(
+                self._queries["fail_jobs"], {**parameters, "errors": errors}
+            )
+        except DatabaseError as error:
+            if error.sqlstate != UNTRANSLATABLE:
+                raise
+            # The database's encoding does not have all of these characters. Escaped, they say as much.
+            errors = [text.encode("ascii", "backslashreplace").decode() for text in errors]
+            rows = await self._database.brief_query(
+                self._queries["fail_jobs"], {**parameters, "errors": errors}
+            )
         self._let_go(jobs)
         return dict(rows)
 

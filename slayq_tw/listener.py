@@ -1,14 +1,17 @@
-"""`Listener`: the one connection that LISTENs, and that knows whether it hears anything."""
+"""`Listener`: the one connection that LISTENs, and that knows whether it hears anything.
 
-import json
-from collections.abc import Awaitable, Callable, Mapping
+Whoever may log in may announce anything. So an announcement is a hint to look: nothing that it says is believed.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from slayq_tw.connection import Connection
+from slayq_tw.announcements import ListeningConnection
 from slayq_tw.echo import CHANNEL, Echo, Query
 from slayq_tw.errors import DatabaseError, DatabaseUnavailable
 from slayq_tw.loop import SupervisedLoop
@@ -19,7 +22,11 @@ MIGRATE_CHANNEL = "worker:migrate"
 CHECK_INTERVAL = 60.0
 """Seconds from one test of the announcements to the next."""
 LOOK_INTERVAL = 5.0
-"""Seconds after which a test that could not be made is tried again."""
+"""Seconds after which a test that could not be made is tried again, and the least time between two looks at the schema."""
+
+_REMOVAL = re.compile(r'"count" ?: ?(?:-|0 ?[,}])')
+_LONGEST = 200
+"""Characters of an announcement of jobs; a longer one is nobody's whom we know, and not read."""
 
 
 class Listener:
@@ -32,10 +39,9 @@ class Listener:
         parameters: libpq keywords.
         reactor: timers and readers.
         on_jobs: called when jobs may be due, also after a reconnection.
-        on_migration: called with the revision of a breaking migration.
         query: runs SQL on another connection, the pool's.
-        while_silent: what to look at every minute while schema changes are not announced either; may raise
-            DatabaseError.
+        look_at_schema: asks the database whether the schema is still one that we know, and acts on the answer: after an
+            announcement, once at a time; and every minute while nothing is announced. May raise DatabaseError.
         display: how the log names this database: without its password.
         outage: of the pool, if it has the same URL: one outage is then told once.
     """
@@ -47,23 +53,25 @@ class Listener:
         parameters: Mapping[str, str],
         reactor: Any,
         on_jobs: Callable[[], None],
-        on_migration: Callable[[int], None],
         query: Query,
         *,
-        while_silent: Callable[[], Awaitable[None]],
+        look_at_schema: Callable[[], Awaitable[None]],
         display: str = "Postgres",
         outage: Outage | None = None,
     ) -> None:
         self._clock = reactor
         self._on_jobs = on_jobs
-        self._on_migration = on_migration
-        self._while_silent = while_silent
+        self._ask_about_schema = look_at_schema
         self._display = display
-        self._connection = Connection(parameters, reactor, outage or Outage(reactor, display))
-        self._connection.addNotifyObserver(self._notified)
+        self._connection = ListeningConnection(
+            parameters, reactor, self._notified, outage or Outage(reactor, display)
+        )
         self._connection.detector.addRecoveryHandler(self._connected)
         self._echo = Echo(self._connection, query, reactor)
         self._loop = SupervisedLoop(self._look, LOOK_INTERVAL, reactor, "listener")
+        self._schema_loop = SupervisedLoop(self._look_if_announced, LOOK_INTERVAL, reactor, "schema look")
+        self._schema_announced = False
+        self._schema_due = 0.0
         self._connects = 0
         self._subscribed = False
         self._due: float | None = None
@@ -88,16 +96,16 @@ class Listener:
             )
             self._connection.detector.connectionIsDead = True
             self._connection.detector.startReconnecting(Failure(error))
-            self._loop.start()
-            return
-        await self._subscribe_if_direct()
+        else:
+            await self._subscribe_if_direct()
         self._loop.start()
+        self._schema_loop.start()
 
     def close(self) -> None:
         """Stop listening."""
         self._loop.stop()
+        self._schema_loop.stop()
         self._echo.give_up()
-        self._connection.removeNotifyObserver(self._notified)
         self._connection.abandon()
 
     def _connected(self) -> Deferred[None]:
@@ -128,10 +136,16 @@ class Listener:
             await self._look_at_schema()
 
     async def _look_at_schema(self) -> None:
+        self._schema_due = self._clock.seconds() + LOOK_INTERVAL
+        self._schema_announced = False
         try:
-            await self._while_silent()
+            await self._ask_about_schema()
         except DatabaseError:
-            return  # the pollers say it
+            self._schema_announced = True  # nothing is known: asked again. The pollers say it.
+
+    async def _look_if_announced(self) -> None:
+        if self._schema_announced and self._clock.seconds() >= self._schema_due:
+            await self._look_at_schema()
 
     async def _subscribe_if_direct(self) -> None:
         """Where nothing can stand in the way, the echo need not be waited for."""
@@ -164,24 +178,20 @@ class Listener:
             database=self._display,
         )
 
-    def _notified(self, notification: Any) -> None:
-        if notification.channel == CHANNEL:
-            self._echo.notified(notification)
-            return
-        message = _parsed(notification.payload)
-        if notification.channel == JOBS_CHANNEL:
-            count = message.get("count", 1)
-            if not isinstance(count, int | float) or count > 0:
-                self._on_jobs()
-        elif message.get("breaking"):
-            revision = message.get("migrationNumber")
-            self._on_migration(revision if isinstance(revision, int) else 0)
+    def _notified(self, notices: Sequence[Any]) -> None:
+        jobs = False
+        for notice in notices:
+            if notice.channel == JOBS_CHANNEL:
+                jobs = jobs or _may_be_due(notice.payload)
+            elif notice.channel == CHANNEL:
+                self._echo.notified(notice)
+            elif not self._schema_announced:
+                self._schema_announced = True
+                self._schema_loop.wake()
+        if jobs:
+            self._on_jobs()
 
 
-def _parsed(text: str) -> dict[str, Any]:
-    """A notification's payload; anything that is not a JSON object counts as an empty one."""
-    try:
-        message = json.loads(text)
-    except ValueError:
-        return {}
-    return message if isinstance(message, dict) else {}
+def _may_be_due(announcement: str) -> bool:
+    """Whether to look for jobs: always, unless it says that some were taken away."""
+    return len(announcement) > _LONGEST or _REMOVAL.search(announcement) is None

@@ -12,21 +12,19 @@ from twisted.logger import Logger
 from slayq_tw.database import Cursor, Database
 from slayq_tw.errors import DatabaseError, DatabaseUnavailable, MigrationError, SchemaTooOld
 from slayq_tw.graphile import BREAKING, Plan, plan
+from slayq_tw.schema_turn import in_turn
 from slayq_tw.sqlfiles import Migration, migration_files, named_queries, script
 
-MIGRATION_LOCK = 0x51A7_0001
-"""Key of the advisory lock that every transaction of ours that changes the schemas takes first."""
 UPSTREAM_MIGRATION = "20240110.up.sql"
 """Upstream's only migration, under its own name for it."""
 PREFIX = "slayq_tw/"
 """Before the names of ours."""
-TIMEOUT = 900.0
-"""Seconds for one migration, waiting for its lock included: an index on a large table takes a while."""
 ATTEMPTS = 20
-"""How often to go round again when a Node worker installs at the same moment."""
+"""How often to go round again when somebody else installs at the same moment."""
 
-_SOMEBODY_ELSE = frozenset({"23505", "42P06", "42P07", "42710"})
-"""Codes of objects and rows that have just appeared: a Node migrator, which does not know our lock, was faster."""
+_SOMEBODY_ELSE = frozenset({"23505", "42P06", "42P07", "42710", "42701", "40P01"})
+"""Codes of objects and rows that have just appeared, or that both wanted to make: a Node migrator, or a daemon like this
+one in an empty database, was faster."""
 _log = Logger()
 T = TypeVar("T")
 
@@ -45,11 +43,12 @@ class MigrationReport:
 
 
 async def migrate(database: Database, clock: Any, *, upgrade_old: bool = False) -> MigrationReport:
-    """Apply what is missing, each migration in a transaction that first takes the lock and then looks again.
+    """Apply what is missing, each migration in a transaction that first takes its turn and then looks again. Where nothing
+    is missing, nothing is locked.
 
     Args:
         database: open.
-        clock: IReactorTime, for the pause after a collision.
+        clock: IReactorTime, for the pause after a collision, and to say who holds us up.
         upgrade_old: whether a job schema of before revision 16 may be upgraded; no worker survives that.
 
     Raises:
@@ -57,16 +56,22 @@ async def migrate(database: Database, clock: Any, *, upgrade_old: bool = False) 
         MigrationError: it is too old, or the daemon's role lacks a privilege.
         DatabaseError: as the database does.
     """
-    revisions = await _patiently(clock, lambda: _job_schema(database, upgrade_old))
-    adopted = await _step(database, "schema slayq", _bootstrap)
+    revisions = await _patiently(clock, lambda: _job_schema(database, clock, upgrade_old))
+    adopted = await _patiently(clock, lambda: _step(database, clock, "schema slayq", _bootstrap, table=False))
     applied = [f"graphile_worker/{number}" for number in revisions]
+    present = await _applied(database)
     for migration in migration_files():
         name = PREFIX + migration.name
+        if name in present:
+            continue
 
         async def apply(cursor: Cursor, name: str = name, migration: Migration = migration) -> bool:
             return await _apply(cursor, name, migration)
 
-        if await _step(database, name, apply):
+        def step(name: str = name, apply: Callable[[Cursor], Awaitable[bool]] = apply) -> Awaitable[bool]:
+            return _step(database, clock, name, apply)
+
+        if await _patiently(clock, step):
             applied.append(name)
     await _check_row_security(database)
     await _warn_of_unknown(database)
@@ -85,15 +90,12 @@ async def breaking_revision(database: Database) -> int:
     return int(breaking or 0)
 
 
-async def _step(database: Database, what: str, work: Callable[[Cursor], Awaitable[T]]) -> T:
-    """Run one migration's transaction under the lock; a missing privilege becomes an error that says what to grant."""
-
-    async def locked(cursor: Cursor) -> T:
-        await cursor.execute(_sql("lock"), {"lock": MIGRATION_LOCK})
-        return await work(cursor)
-
+async def _step(
+    database: Database, clock: Any, what: str, work: Callable[[Cursor], Awaitable[T]], *, table: bool = True
+) -> T:
+    """Run one migration's transaction in its turn; a missing privilege becomes an error that says what to grant."""
     try:
-        return await database.transaction(locked, timeout=TIMEOUT)
+        return await in_turn(database, clock, what, work, table=table)
     except DatabaseError as error:
         if error.sqlstate != "42501":
             raise
@@ -106,9 +108,9 @@ async def _step(database: Database, what: str, work: Callable[[Cursor], Awaitabl
 
 
 async def _patiently(clock: Any, install: Callable[[], Awaitable[T]]) -> T:
-    """Go round again when a Node worker turns out to be installing meanwhile.
+    """Go round again when somebody else turns out to be installing meanwhile.
 
-    It commits each of its migrations, so a schema that looks too old may just be on its way; one that stands still
+    A Node worker commits each of its migrations, so a schema that looks too old may just be on its way; one that stands still
     is what it looks like.
     """
     seen_revision = None
@@ -130,7 +132,7 @@ async def _patiently(clock: Any, install: Callable[[], Awaitable[T]]) -> T:
     return await install()
 
 
-async def _job_schema(database: Database, upgrade_old: bool) -> tuple[int, ...]:
+async def _job_schema(database: Database, clock: Any, upgrade_old: bool) -> tuple[int, ...]:
     """Create, adopt or upgrade schema graphile_worker; the revisions that were recorded."""
 
     async def work(cursor: Cursor) -> tuple[int, ...]:
@@ -143,7 +145,7 @@ async def _job_schema(database: Database, upgrade_old: bool) -> tuple[int, ...]:
         await _carry_out(cursor, todo)
         return todo.rows
 
-    return await _step(database, "schema graphile_worker", work)
+    return await _step(database, clock, "schema graphile_worker", work, table=False)
 
 
 async def _revision(cursor: Cursor) -> tuple[int | None, int | None]:
@@ -217,9 +219,13 @@ async def _check_row_security(database: Database) -> None:
         )
 
 
+async def _applied(database: Database) -> set[str]:
+    return {name for (name,) in await database.query(_sql("applied"))}
+
+
 async def _warn_of_unknown(database: Database) -> None:
     known = {UPSTREAM_MIGRATION, *(PREFIX + migration.name for migration in migration_files())}
-    unknown = sorted({name for (name,) in await database.query(_sql("applied"))} - known)
+    unknown = sorted(await _applied(database) - known)
     if unknown:
         _log.warn(
             "{event}: slayq._migrations names migrations that this version does not know: {names}",

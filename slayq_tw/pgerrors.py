@@ -14,6 +14,8 @@ whether it may be written again."""
 
 TOO_LONG = "57014"
 """A statement was cancelled: it ran longer than its `statement_timeout`."""
+UNTRANSLATABLE = "22P05"
+"""A character that the database's encoding does not have."""
 LOCK_NOT_AVAILABLE = "55P03"
 """Somebody else's transaction held a lock for longer than `lock_timeout`."""
 

@@ -249,7 +249,7 @@ def build(
 
     async def prepare() -> None:
         await migrate(database, reactor, upgrade_old=upgrade_old)
-        await apply_grants(database, config.grant_execute_to)
+        await apply_grants(database, config.grant_execute_to, reactor)
         await store.register()
         await store.register_crontab()
         await store.remember_for(max(timeouts.values()) + MEMORY_MARGIN)
@@ -292,9 +292,8 @@ def build(
         listen_parameters,
         reactor,
         wake,
-        lambda revision: service.migrated(revision),
         database.query,
-        while_silent=look_at_schema,
+        look_at_schema=look_at_schema,
         display=conninfo.display(listen_parameters),
         outage=None if config.listen_url else database.outage,
     )

@@ -62,8 +62,8 @@ def parse_queries(text: str) -> dict[str, str]:
 
 
 def script(folder: str, name: str) -> str:
-    """The text of `sql/<folder>/<name>`."""
-    return (files("slayq_tw") / "sql" / folder / name).read_text("utf-8")
+    """The text of `sql/<folder>/<name>`, in ASCII: a database in another encoding than UTF-8 takes no other comments."""
+    return (files("slayq_tw") / "sql" / folder / name).read_text("utf-8").replace("…", "...")
 
 
 @cache

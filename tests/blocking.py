@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import psycopg2
 
 from slayq_tw.errors import DatabaseError, DatabaseUnavailable
+from slayq_tw.transaction_settings import for_transaction
 
 T = TypeVar("T")
 
@@ -73,7 +74,7 @@ class BlockingDatabase:
         """Run `work(cursor)` between BEGIN and COMMIT; an exception rolls back."""
         with self.connection, self.connection.cursor() as cursor:
             blocking = BlockingCursor(cursor)
-            await blocking.execute(f"SET LOCAL statement_timeout = {round(timeout * 1000)}")
+            await blocking.execute(for_transaction(timeout))
             return await work(blocking)
 
     async def query(self, sql: str, params: Any = None, *, timeout: float = 30.0) -> list[tuple[Any, ...]]:

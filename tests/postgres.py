@@ -26,9 +26,9 @@ from slayq_tw.migrations import migrate
 from tests.blocking import BlockingDatabase, finish
 
 
-def empty_database(case: SynchronousTestCase) -> str:
+def empty_database(case: SynchronousTestCase, encoding: str = "UTF8") -> str:
     """The libpq URL of a new database, dropped at the test's end, whoever is connected then."""
-    return _database_of(case, "template0")
+    return _database_of(case, "template0", encoding)
 
 
 def migrated_database(case: SynchronousTestCase) -> str:
@@ -47,8 +47,8 @@ def ask(url: str, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         connection.close()
 
 
-def _database_of(case: SynchronousTestCase, template: str) -> str:
-    name = _new_database(template)
+def _database_of(case: SynchronousTestCase, template: str, encoding: str = "UTF8") -> str:
+    name = _new_database(template, encoding)
     case.addCleanup(_drop, name)
     return _url(name)
 
@@ -79,16 +79,20 @@ def bring_up_to_date(url: str) -> None:
     database = BlockingDatabase(url)
     try:
         finish(migrate(database, Clock()))  # type: ignore[arg-type]  # it has the methods that are used
-        finish(apply_grants(database, ()))
+        finish(apply_grants(database, (), Clock()))
     finally:
         database.close()
 
 
-def _new_database(template: str) -> str:
+def _new_database(template: str, encoding: str = "UTF8") -> str:
     name = f"slayq_test_{secrets.token_hex(6)}"
     with _on_server() as cursor:
-        create = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
-        cursor.execute(create.format(sql.Identifier(name), sql.Identifier(template)))
+        create = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+            sql.Identifier(name), sql.Identifier(template)
+        )
+        if encoding != "UTF8":
+            create += sql.SQL(" ENCODING {} LC_COLLATE 'C' LC_CTYPE 'C'").format(sql.Literal(encoding))
+        cursor.execute(create)
     return name
 
 

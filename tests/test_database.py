@@ -22,6 +22,7 @@ class Wire:
         self._clock = clock
         self.alive = True
         self.heard_at = 0.0
+        self.server_version = 0
         self.closed = False
         self.answer: Deferred[Any] = Deferred()
 

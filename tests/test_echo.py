@@ -14,6 +14,9 @@ from slayq_tw.errors import DatabaseUnavailable
 TOLD = 7
 """The server process, as it was told at log-in."""
 
+CALLER = 17
+"""The server process that the pool's call is made in."""
+
 
 class FakeConnection:
     """Answers with the server process that the test names."""
@@ -43,6 +46,7 @@ class EchoTests(SynchronousTestCase):
         self.pool: int | Exception = 8
         self.calls: list[str] = []
         self.at_once = False
+        self.hear_as = CALLER
         self.echo = Echo(self.connection, self.query, self.clock)  # type: ignore[arg-type]
         self.addCleanup(lambda: self.assertEqual(self.clock.getDelayedCalls(), []))
 
@@ -53,11 +57,11 @@ class EchoTests(SynchronousTestCase):
             return [(self.pool,)]
         self.calls.append(parameters["token"])
         if self.at_once:
-            self.hear(parameters["token"])
-        return [("",)]
+            self.hear(parameters["token"], self.hear_as)
+        return [("", CALLER)]
 
-    def hear(self, token: str) -> None:
-        self.echo.notified(SimpleNamespace(channel=CHANNEL, payload=token))
+    def hear(self, token: str, sender: int = CALLER) -> None:
+        self.echo.notified(SimpleNamespace(channel=CHANNEL, payload=token, pid=sender))
 
     def begin(self) -> Deferred[bool]:
         return Deferred.fromCoroutine(self.echo.arrives())
@@ -90,6 +94,16 @@ class EchoTests(SynchronousTestCase):
         self.assertFalse(self.successResultOf(arriving))
         self.assertEqual(self.connection.asked[-1], f'UNLISTEN "{CHANNEL}"')
         self.hear(self.calls[1])  # too late, and harmless
+
+    def test_repeated_by_a_stranger(self) -> None:
+        """The right word from another server process, before or after it is known which one called, is no echo."""
+        self.at_once = True
+        self.hear_as = CALLER + 1
+        arriving = self.begin()
+        self.hear(self.calls[-1], CALLER + 1)
+        self.assertNoResult(arriving)
+        self.hear(self.calls[-1])
+        self.assertTrue(self.successResultOf(arriving))
 
     def test_shared(self) -> None:
         """Where the pool works on our own server process, nothing is listened to at all."""

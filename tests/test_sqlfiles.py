@@ -2,7 +2,7 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from slayq_tw.sqlfiles import in_order, migration_files, named_queries, parse_queries
+from slayq_tw.sqlfiles import in_order, migration_files, named_queries, parse_queries, script
 
 
 class InOrderTests(SynchronousTestCase):
@@ -44,3 +44,13 @@ class FilesTests(SynchronousTestCase):
         """The package carries its SQL."""
         self.assertEqual(migration_files()[0].name, "0001_waits_and_memory")
         self.assertIn("claim_jobs", named_queries("jobs.sql"))
+
+    def test_ascii(self) -> None:
+        """All of it is ASCII, comments too: a database may have an encoding in which nothing else can be sent."""
+        for migration in migration_files():
+            self.assertTrue(migration.sql.isascii(), migration.name)
+        for name in ("create.sql", "functions.sql", "view.sql"):
+            self.assertTrue(script("graphile_worker", name).isascii(), name)
+        for name in ("client", "daemons", "dev", "grants", "housekeeping", "jobs", "migrations"):
+            for query, sql in named_queries(f"{name}.sql").items():
+                self.assertTrue(sql.isascii(), query)

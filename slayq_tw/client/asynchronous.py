@@ -3,10 +3,12 @@
 On a `Database` each call is a transaction of its own. To add a job together with other work, hand it the cursor:
 
     async def sign_up(cursor):
-        await cursor.execute("INSERT INTO account …")
+        await cursor.execute("INSERT INTO public.account …")
         await send_event(cursor, "mail/welcome", {"account": 7}, queue="mail", endpoint=ENDPOINT)
 
     await database.transaction(sign_up)
+
+(A `Database` has nothing but Postgres's own schema on its search_path: the application's tables are named with theirs.)
 """
 
 from collections.abc import Awaitable, Callable, Coroutine

@@ -44,7 +44,7 @@ def send(
     if url is None:
         raise FolderError(f"{folder.path}: no development mode runs here; start `slayq dev` first")
     try:
-        with closing(psycopg2.connect(url)) as connection, connection:
+        with closing(psycopg2.connect(url, client_encoding="UTF8")) as connection, connection:
             send_event(
                 connection,
                 event,

@@ -1,5 +1,6 @@
--- The seven functions, at revision 20. They run with their caller's rights and path, so every table and function of
--- ours is named with its schema.
+-- The seven functions, at revision 20. They run with their caller's rights and path, so their bodies name everything by
+-- its schema, operators and types too; an OPERATOR(…) binds no closer than any other, hence the parentheses. (Text is
+-- joined with text only: until 13, Postgres's own operator for anything else is a function that leaves names to the path.)
 
 CREATE OR REPLACE FUNCTION graphile_worker.add_jobs(
   specs graphile_worker.job_spec[], job_key_preserve_run_at boolean DEFAULT false
@@ -10,7 +11,10 @@ DECLARE
   stored graphile_worker._private_jobs[];
 BEGIN
   -- The random number keeps equal notices of one transaction apart. Without specs the payload is null, that is, empty.
-  PERFORM pg_notify('jobs:insert', '{"r":' || random() || ',"count":' || array_length(specs, 1) || '}');
+  PERFORM pg_catalog.pg_notify(
+    'jobs:insert',
+    '{"r":' OPERATOR(pg_catalog.||) pg_catalog.random()::pg_catalog.text OPERATOR(pg_catalog.||) ',"count":'
+      OPERATOR(pg_catalog.||) pg_catalog.array_length(specs, 1)::pg_catalog.text OPERATOR(pg_catalog.||) '}');
 
   -- What happens elsewhere between two statements would lose a request: a worker locks the job with its key, so that the
   -- upsert skips it, or a clean-up deletes its task or queue. Requests that brought no row go round again. A trigger of
@@ -19,68 +23,76 @@ BEGIN
     -- Only what is missing is inserted: an attempt that conflicts would use up an identity value.
     INSERT INTO graphile_worker._private_tasks (identifier)
     SELECT DISTINCT spec.identifier
-      FROM unnest(pending) AS spec
-     WHERE NOT EXISTS (SELECT FROM graphile_worker._private_tasks AS task WHERE task.identifier = spec.identifier)
+      FROM pg_catalog.unnest(pending) AS spec
+     WHERE NOT EXISTS (SELECT FROM graphile_worker._private_tasks AS task
+                        WHERE task.identifier OPERATOR(pg_catalog.=) spec.identifier)
         ON CONFLICT DO NOTHING;
 
     INSERT INTO graphile_worker._private_job_queues (queue_name)
     SELECT DISTINCT spec.queue_name
-      FROM unnest(pending) AS spec
+      FROM pg_catalog.unnest(pending) AS spec
      WHERE spec.queue_name IS NOT NULL
-       AND NOT EXISTS (SELECT FROM graphile_worker._private_job_queues AS queue WHERE queue.queue_name = spec.queue_name)
+       AND NOT EXISTS (SELECT FROM graphile_worker._private_job_queues AS queue
+                        WHERE queue.queue_name OPERATOR(pg_catalog.=) spec.queue_name)
         ON CONFLICT DO NOTHING;
 
     -- A job that runs, or has failed for good, gives its key up and will not run again. (Without a key nobody is asked: a
     -- session that made its plan while the table was empty would read all of it for each job.)
-    IF EXISTS (SELECT FROM unnest(pending) AS spec WHERE spec.job_key IS NOT NULL) THEN
+    IF EXISTS (SELECT FROM pg_catalog.unnest(pending) AS spec WHERE spec.job_key IS NOT NULL) THEN
       UPDATE graphile_worker._private_jobs AS job
-         SET key = NULL, attempts = job.max_attempts, updated_at = now()
-        FROM unnest(pending) AS spec
-       WHERE spec.job_key IS NOT NULL AND job.key = spec.job_key AND job.is_available IS NOT TRUE;
+         SET key = NULL, attempts = job.max_attempts, updated_at = pg_catalog.now()
+        FROM pg_catalog.unnest(pending) AS spec
+       WHERE spec.job_key IS NOT NULL AND job.key OPERATOR(pg_catalog.=) spec.job_key AND job.is_available IS NOT TRUE;
     END IF;
 
     WITH resolved AS (
       SELECT spec, task.id AS task_id, queue.id AS queue_id,
              task.id IS NOT NULL AND (spec.queue_name IS NULL OR queue.id IS NOT NULL) AS known
-        FROM unnest(pending) AS spec
-        LEFT JOIN graphile_worker._private_tasks AS task ON task.identifier = spec.identifier
-        LEFT JOIN graphile_worker._private_job_queues AS queue ON queue.queue_name = spec.queue_name
+        FROM pg_catalog.unnest(pending) AS spec
+        LEFT JOIN graphile_worker._private_tasks AS task ON task.identifier OPERATOR(pg_catalog.=) spec.identifier
+        LEFT JOIN graphile_worker._private_job_queues AS queue
+               ON queue.queue_name OPERATOR(pg_catalog.=) spec.queue_name
     ), upserted AS (
       INSERT INTO graphile_worker._private_jobs AS job
              (job_queue_id, task_id, payload, run_at, max_attempts, key, priority, flags)
-      SELECT queue_id, task_id, coalesce((spec).payload, '{}'::json), coalesce((spec).run_at, now()),
+      SELECT queue_id, task_id, coalesce((spec).payload, '{}'::pg_catalog.json), coalesce((spec).run_at, pg_catalog.now()),
              coalesce((spec).max_attempts, 25::smallint), (spec).job_key, coalesce((spec).priority, 0::smallint),
-             (SELECT jsonb_object_agg(flag, true) FROM unnest((spec).flags) AS flag)
+             (SELECT pg_catalog.jsonb_object_agg(flag, true) FROM pg_catalog.unnest((spec).flags) AS flag)
         FROM resolved
        WHERE known
           ON CONFLICT (key) DO UPDATE
          SET job_queue_id = excluded.job_queue_id,
              task_id = excluded.task_id,
-             payload = CASE WHEN json_typeof(job.payload) = 'array' AND json_typeof(excluded.payload) = 'array'
-                            THEN (job.payload::jsonb || excluded.payload::jsonb)::json ELSE excluded.payload END,
-             run_at = CASE WHEN job_key_preserve_run_at AND job.attempts = 0 THEN job.run_at ELSE excluded.run_at END,
+             payload = CASE WHEN pg_catalog.json_typeof(job.payload) OPERATOR(pg_catalog.=) 'array'
+                             AND pg_catalog.json_typeof(excluded.payload) OPERATOR(pg_catalog.=) 'array'
+                            THEN (job.payload::pg_catalog.jsonb OPERATOR(pg_catalog.||)
+                                  excluded.payload::pg_catalog.jsonb)::pg_catalog.json
+                            ELSE excluded.payload END,
+             run_at = CASE WHEN job_key_preserve_run_at AND job.attempts OPERATOR(pg_catalog.=) 0
+                           THEN job.run_at ELSE excluded.run_at END,
              max_attempts = excluded.max_attempts,
              priority = excluded.priority,
              flags = excluded.flags,
-             revision = job.revision + 1,
+             revision = job.revision OPERATOR(pg_catalog.+) 1,
              attempts = 0,
              last_error = NULL,
-             updated_at = now()
+             updated_at = pg_catalog.now()
        WHERE job.locked_at IS NULL
       RETURNING job AS row
     )
-    SELECT array_agg(upserted.row),
-           CASE WHEN count(*) < cardinality(pending) THEN
+    SELECT pg_catalog.array_agg(upserted.row),
+           CASE WHEN pg_catalog.count(*) OPERATOR(pg_catalog.<) pg_catalog.cardinality(pending) THEN
              ARRAY(SELECT spec
                      FROM resolved
                     WHERE NOT known
                        OR (spec).job_key IS NOT NULL
-                          AND NOT EXISTS (SELECT FROM upserted AS done WHERE (done.row).key = (spec).job_key))
+                          AND NOT EXISTS (SELECT FROM upserted AS done
+                                           WHERE (done.row).key OPERATOR(pg_catalog.=) (spec).job_key))
            END
       INTO stored, missed
       FROM upserted;
-    RETURN QUERY SELECT * FROM unnest(stored);
-    EXIT WHEN coalesce(cardinality(missed), 0) = 0;
+    RETURN QUERY SELECT * FROM pg_catalog.unnest(stored);
+    EXIT WHEN coalesce(pg_catalog.cardinality(missed), 0) OPERATOR(pg_catalog.=) 0;
     pending := missed;
   END LOOP;
 END
@@ -94,16 +106,17 @@ CREATE OR REPLACE FUNCTION graphile_worker.add_job(
 DECLARE
   stored graphile_worker._private_jobs;
 BEGIN
-  IF job_key IS NULL OR job_key_mode IS NULL OR job_key_mode IN ('replace', 'preserve_run_at') THEN
+  IF job_key IS NULL OR job_key_mode IS NULL
+     OR job_key_mode OPERATOR(pg_catalog.=) ANY (ARRAY['replace', 'preserve_run_at']) THEN
     SELECT * INTO stored
       FROM graphile_worker.add_jobs(
              ARRAY[(identifier, payload, queue_name, run_at, max_attempts::smallint, job_key, priority::smallint,
                     flags)::graphile_worker.job_spec],
-             job_key_mode = 'preserve_run_at')
+             job_key_mode OPERATOR(pg_catalog.=) 'preserve_run_at')
      LIMIT 1;
     RETURN stored;
   END IF;
-  IF job_key_mode <> 'unsafe_dedupe' THEN
+  IF job_key_mode OPERATOR(pg_catalog.<>) 'unsafe_dedupe' THEN
     RAISE EXCEPTION 'Invalid job_key_mode value, expected ''replace'', ''preserve_run_at'' or ''unsafe_dedupe''.'
       USING ERRCODE = 'GWBKM';
   END IF;
@@ -111,30 +124,35 @@ BEGIN
   FOR round IN 1 .. 100 LOOP  -- for what is deleted between two statements, as in add_jobs
     INSERT INTO graphile_worker._private_tasks (identifier)
     SELECT add_job.identifier
-     WHERE NOT EXISTS (SELECT FROM graphile_worker._private_tasks AS task WHERE task.identifier = add_job.identifier)
+     WHERE NOT EXISTS (SELECT FROM graphile_worker._private_tasks AS task
+                        WHERE task.identifier OPERATOR(pg_catalog.=) add_job.identifier)
         ON CONFLICT DO NOTHING;
     INSERT INTO graphile_worker._private_job_queues (queue_name)
     SELECT add_job.queue_name
      WHERE add_job.queue_name IS NOT NULL
        AND NOT EXISTS (SELECT FROM graphile_worker._private_job_queues AS queue
-                        WHERE queue.queue_name = add_job.queue_name)
+                        WHERE queue.queue_name OPERATOR(pg_catalog.=) add_job.queue_name)
         ON CONFLICT DO NOTHING;
     -- Whatever holds the key, running or failed, stays what it is.
     INSERT INTO graphile_worker._private_jobs AS job
            (job_queue_id, task_id, payload, run_at, max_attempts, key, priority, flags)
-    SELECT queue.id, task.id, coalesce(add_job.payload, '{}'::json), coalesce(add_job.run_at, now()),
+    SELECT queue.id, task.id, coalesce(add_job.payload, '{}'::pg_catalog.json), coalesce(add_job.run_at, pg_catalog.now()),
            coalesce(add_job.max_attempts::smallint, 25::smallint), add_job.job_key,
            coalesce(add_job.priority::smallint, 0::smallint),
-           (SELECT jsonb_object_agg(flag, true) FROM unnest(add_job.flags) AS flag)
+           (SELECT pg_catalog.jsonb_object_agg(flag, true) FROM pg_catalog.unnest(add_job.flags) AS flag)
       FROM graphile_worker._private_tasks AS task
-      LEFT JOIN graphile_worker._private_job_queues AS queue ON queue.queue_name = add_job.queue_name
-     WHERE task.identifier = add_job.identifier AND (add_job.queue_name IS NULL OR queue.id IS NOT NULL)
-        ON CONFLICT (key) DO UPDATE SET revision = job.revision + 1, updated_at = now()
+      LEFT JOIN graphile_worker._private_job_queues AS queue
+             ON queue.queue_name OPERATOR(pg_catalog.=) add_job.queue_name
+     WHERE task.identifier OPERATOR(pg_catalog.=) add_job.identifier
+       AND (add_job.queue_name IS NULL OR queue.id IS NOT NULL)
+        ON CONFLICT (key) DO UPDATE SET revision = job.revision OPERATOR(pg_catalog.+) 1, updated_at = pg_catalog.now()
     RETURNING * INTO stored;
     EXIT WHEN FOUND;
   END LOOP;
-  IF stored.revision = 0 THEN
-    PERFORM pg_notify('jobs:insert', '{"r":' || random() || ',"count":1}');
+  IF stored.revision OPERATOR(pg_catalog.=) 0 THEN
+    PERFORM pg_catalog.pg_notify(
+      'jobs:insert',
+      '{"r":' OPERATOR(pg_catalog.||) pg_catalog.random()::pg_catalog.text OPERATOR(pg_catalog.||) ',"count":1}');
   END IF;
   RETURN stored;
 END
@@ -146,16 +164,20 @@ DECLARE
   removed graphile_worker._private_jobs;
 BEGIN
   DELETE FROM graphile_worker._private_jobs AS job
-   WHERE job.key = job_key AND (job.locked_at IS NULL OR job.locked_at < now() - interval '4 hours')
+   WHERE job.key OPERATOR(pg_catalog.=) job_key
+     AND (job.locked_at IS NULL
+        OR job.locked_at OPERATOR(pg_catalog.<) (pg_catalog.now() OPERATOR(pg_catalog.-) interval '4 hours'))
   RETURNING * INTO removed;
   IF FOUND THEN
-    PERFORM pg_notify('jobs:insert', '{"r":' || random() || ',"count":-1}');
+    PERFORM pg_catalog.pg_notify(
+      'jobs:insert',
+      '{"r":' OPERATOR(pg_catalog.||) pg_catalog.random()::pg_catalog.text OPERATOR(pg_catalog.||) ',"count":-1}');
     RETURN removed;
   END IF;
   -- It runs: it will not be tried again.
   UPDATE graphile_worker._private_jobs AS job
-     SET key = NULL, attempts = job.max_attempts, updated_at = now()
-   WHERE job.key = job_key
+     SET key = NULL, attempts = job.max_attempts, updated_at = pg_catalog.now()
+   WHERE job.key OPERATOR(pg_catalog.=) job_key
   RETURNING * INTO removed;
   RETURN removed;
 END
@@ -166,7 +188,9 @@ $$;
 CREATE OR REPLACE FUNCTION graphile_worker.complete_jobs(job_ids bigint[])
 RETURNS SETOF graphile_worker._private_jobs LANGUAGE sql AS $$
   DELETE FROM graphile_worker._private_jobs AS job
-   WHERE job.id = ANY (job_ids) AND (job.locked_at IS NULL OR job.locked_at < now() - interval '4 hours')
+   WHERE job.id OPERATOR(pg_catalog.=) ANY (job_ids)
+     AND (job.locked_at IS NULL
+        OR job.locked_at OPERATOR(pg_catalog.<) (pg_catalog.now() OPERATOR(pg_catalog.-) interval '4 hours'))
   RETURNING *;
 $$;
 
@@ -175,8 +199,10 @@ RETURNS SETOF graphile_worker._private_jobs LANGUAGE sql AS $$
   UPDATE graphile_worker._private_jobs AS job
      SET last_error = coalesce(error_message, 'Manually marked as failed'),
          attempts = job.max_attempts,
-         updated_at = now()
-   WHERE job.id = ANY (job_ids) AND (job.locked_at IS NULL OR job.locked_at < now() - interval '4 hours')
+         updated_at = pg_catalog.now()
+   WHERE job.id OPERATOR(pg_catalog.=) ANY (job_ids)
+     AND (job.locked_at IS NULL
+        OR job.locked_at OPERATOR(pg_catalog.<) (pg_catalog.now() OPERATOR(pg_catalog.-) interval '4 hours'))
   RETURNING *;
 $$;
 
@@ -189,8 +215,10 @@ CREATE OR REPLACE FUNCTION graphile_worker.reschedule_jobs(
          priority = coalesce(reschedule_jobs.priority::smallint, job.priority),
          attempts = coalesce(reschedule_jobs.attempts::smallint, job.attempts),
          max_attempts = coalesce(reschedule_jobs.max_attempts::smallint, job.max_attempts),
-         updated_at = now()
-   WHERE job.id = ANY (job_ids) AND (job.locked_at IS NULL OR job.locked_at < now() - interval '4 hours')
+         updated_at = pg_catalog.now()
+   WHERE job.id OPERATOR(pg_catalog.=) ANY (job_ids)
+     AND (job.locked_at IS NULL
+        OR job.locked_at OPERATOR(pg_catalog.<) (pg_catalog.now() OPERATOR(pg_catalog.-) interval '4 hours'))
   RETURNING *;
 $$;
 
@@ -198,8 +226,8 @@ CREATE OR REPLACE FUNCTION graphile_worker.force_unlock_workers(worker_ids text[
 RETURNS void LANGUAGE sql AS $$
   UPDATE graphile_worker._private_jobs AS job
      SET locked_at = NULL, locked_by = NULL
-   WHERE job.locked_by = ANY (worker_ids);
+   WHERE job.locked_by OPERATOR(pg_catalog.=) ANY (worker_ids);
   UPDATE graphile_worker._private_job_queues AS queue
      SET locked_at = NULL, locked_by = NULL
-   WHERE queue.locked_by = ANY (worker_ids);
+   WHERE queue.locked_by OPERATOR(pg_catalog.=) ANY (worker_ids);
 $$;

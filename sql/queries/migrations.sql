@@ -1,7 +1,19 @@
 -- What the migration runner asks. All of it runs inside its transactions.
 
--- name: lock
-SELECT pg_catalog.pg_advisory_xact_lock(%(lock)s);
+-- name: begin_turn
+-- Our server process; and a lock that earlier versions of this program wait for, if nobody has it.
+SELECT pg_backend_pid(), pg_try_advisory_xact_lock(%(lock)s);
+
+-- name: take_turn
+-- One transaction at a time changes the schemas. Nobody but the table's owner may lock it.
+LOCK TABLE slayq._migrations IN SHARE ROW EXCLUSIVE MODE;
+
+-- name: holders
+-- Who has what a server process waits for: process (0 for a prepared transaction), application, role.
+SELECT DISTINCT holder.pid, activity.application_name, activity.usename::text
+  FROM unnest(pg_blocking_pids(%(process)s)) AS holder (pid)
+  LEFT JOIN pg_stat_activity AS activity ON activity.pid = holder.pid
+ ORDER BY holder.pid;
 
 -- name: server
 SELECT pg_catalog.current_setting('server_version_num')::integer, CURRENT_USER, pg_catalog.current_database();

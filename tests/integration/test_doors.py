@@ -1,6 +1,7 @@
 """Who may do what in the database, with Supabase's roles and default privileges in place before our migrations run."""
 
 import psycopg2
+from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -67,7 +68,7 @@ class DoorsTestCase(SynchronousTestCase):
         migrate_url(self.app.url)
         database = BlockingDatabase(self.app.url)
         try:
-            finish(apply_grants(database, ()))
+            finish(apply_grants(database, (), Clock()))
         finally:
             database.close()
 

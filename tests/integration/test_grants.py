@@ -1,5 +1,7 @@
 """`slayq_tw.grants` on a real Postgres."""
 
+from twisted.internet.task import Clock
+
 from slayq_tw.errors import MigrationError
 from slayq_tw.grants import GrantReport, apply_grants
 from tests.application import FUNCTIONS, ApplicationTestCase
@@ -17,7 +19,7 @@ class GrantsTestCase(ApplicationTestCase):
         self.addCleanup(self.database.close)
 
     def start(self, *roles: str) -> GrantReport:
-        return finish(apply_grants(self.database, roles))
+        return finish(apply_grants(self.database, roles, Clock()))
 
     def may(self, role: str) -> set[bool]:
         """Whether a role may execute the functions: one value when it is the same for all six."""

@@ -90,7 +90,7 @@ class StateTests(PoolerCase):
         pooler = PgBouncer(self, url)
         database = await self.open(pooler.url, size=5)  # one of them is for heartbeats
         await migrate(database, reactor)
-        await apply_grants(database, ())
+        await apply_grants(database, (), reactor)
         store = JobStore(database, ["mail", CRON_IDENTIFIER])
         heartbeat = Heartbeat(database, store.worker, reactor, lambda: False, lambda: None, lambda: None)
         await heartbeat.enter()
@@ -170,7 +170,7 @@ class ListenerTests(PoolerCase):
             if self.looks == 1:
                 raise DatabaseUnavailable("away")
 
-        one = Listener(parameters, reactor, on_jobs, lambda _: None, database.query, while_silent=look)
+        one = Listener(parameters, reactor, on_jobs, database.query, look_at_schema=look)
         self.addCleanup(one.close)
         await one.open()
         return one

@@ -28,6 +28,9 @@ TESTS = (
     "test_jobs",
     "test_migrations",
     "test_recovery",
+    "test_settings",
+    "test_shadows",
+    "test_turns",
 )
 
 
