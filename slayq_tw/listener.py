@@ -35,6 +35,7 @@ class Listener:
         query: runs SQL on another connection, the pool's.
         while_silent: what to look at every minute while schema changes are not announced either; may raise
             DatabaseError.
+        on_thinned: called after `on_jobs` when the announcement says that others were left out for it.
         display: how the log names this database: without its password.
     """
 
@@ -49,12 +50,14 @@ class Listener:
         query: Query,
         *,
         while_silent: Callable[[], Awaitable[None]],
+        on_thinned: Callable[[], None] = lambda: None,
         display: str = "Postgres",
     ) -> None:
         self._clock = reactor
         self._on_jobs = on_jobs
         self._on_migration = on_migration
         self._while_silent = while_silent
+        self._on_thinned = on_thinned
         self._display = display
         self._connection = Connection(parameters, reactor)
         self._connection.addNotifyObserver(self._notified)
@@ -170,6 +173,8 @@ class Listener:
             count = message.get("count", 1)
             if not isinstance(count, int | float) or count > 0:
                 self._on_jobs()
+                if message.get("again") is True:
+                    self._on_thinned()
         elif message.get("breaking"):
             revision = message.get("migrationNumber")
             self._on_migration(revision if isinstance(revision, int) else 0)

@@ -291,6 +291,7 @@ def build(
         lambda revision: service.migrated(revision),
         database.query,
         while_silent=look_at_schema,
+        on_thinned=pace.thinned,
         display=conninfo.display(listen_parameters),
     )
     service = SlayQService(
