@@ -87,6 +87,54 @@ class PlanTests(SynchronousTestCase):
         )
         self.sql("COMMIT")
 
+    def test_adding_under_a_key(self) -> None:
+        """Nor for each event under a key, be it new, taken, failed or running; nor all the names of lanes, or waits."""
+        modes = ("replace", "preserve_run_at", "unsafe_dedupe")
+        add = "SELECT public.add_worker_job('busy', '{}', job_key => %s, job_key_mode => %s, queue_name => 'lane 1')"
+        states = (
+            "attempts = 1",
+            "attempts = max_attempts",
+            "attempts = 1, locked_at = now(), locked_by = 'w'",
+        )
+        rare = [f"UPDATE graphile_worker._private_jobs SET {state} WHERE key = 'key 7'" for state in states]
+        tables = (
+            "graphile_worker._private_jobs, graphile_worker._private_job_queues, slayq._private_waiting_on"
+        )
+        self.sql("SELECT public.add_worker_job('busy', queue_name => 'lane 1')")
+        self.sql("TRUNCATE graphile_worker._private_jobs CASCADE")
+        for _ in range(10):
+            for mode in modes:
+                self.sql(add, ("key 7", mode))
+                for state in rare:
+                    self.sql(state)
+                    self.sql(add, ("key 7", mode))
+            self.sql("DELETE FROM graphile_worker._private_jobs")
+            self.sql(f"VACUUM {tables}")
+        self.fill()
+        self.sql("UPDATE graphile_worker._private_jobs SET key = 'key ' || id")
+        self.sql(
+            "INSERT INTO graphile_worker._private_job_queues (queue_name)"
+            " SELECT 'lane ' || n FROM generate_series(2, 20000) AS n"
+        )
+        self.sql(
+            "INSERT INTO slayq._private_waiting_on (job_id, expires_at)"
+            " SELECT id, now() + interval '1 hour' FROM graphile_worker._private_jobs"
+        )
+        self.sql(
+            "UPDATE graphile_worker._private_jobs SET key = 'key 7' WHERE id = (SELECT max(id) FROM graphile_worker._private_jobs)"
+        )
+        for mode in modes:
+            for state in ("SELECT 1", *rare):
+                self.sql(state)
+                self.sql("BEGIN")
+                self.sql(add, ("key 7", mode))
+                self.sql(add, ("new key", mode))
+                read = self.sql(
+                    "SELECT relname, seq_tup_read FROM pg_stat_xact_user_tables WHERE seq_tup_read > 10"
+                )
+                self.sql("ROLLBACK")
+                self.assertEqual(read, [], (mode, state))
+
     def test_empty_queue_beside_a_full_one(self) -> None:
         """A claim for the quiet queue reads next to nothing."""
         self.fill()
