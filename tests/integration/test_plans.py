@@ -91,6 +91,10 @@ class PlanTests(SynchronousTestCase):
         """Nor for each event under a key, be it new, taken, failed or running; nor all the names of lanes, or waits."""
         modes = ("replace", "preserve_run_at", "unsafe_dedupe")
         add = "SELECT public.add_worker_job('busy', '{}', job_key => %s, job_key_mode => %s, queue_name => 'lane 1')"
+        add_many = (
+            "SELECT public.add_worker_jobs(array_fill('busy'::text, ARRAY[3]), job_keys => %s, job_key_modes => %s,"
+            " queue_names => array_fill('lane 1'::text, ARRAY[3]))"
+        )
         states = (
             "attempts = 1",
             "attempts = max_attempts",
@@ -109,6 +113,7 @@ class PlanTests(SynchronousTestCase):
                 for state in rare:
                     self.sql(state)
                     self.sql(add, ("key 7", mode))
+                self.sql(add_many, (["key 7", "key 8", "key 9"], [mode] * 3))
             self.sql("DELETE FROM graphile_worker._private_jobs")
         self.fill()
         self.sql("UPDATE graphile_worker._private_jobs SET key = 'key ' || id")
@@ -123,7 +128,6 @@ class PlanTests(SynchronousTestCase):
         self.sql(
             "UPDATE graphile_worker._private_jobs SET key = 'key 7' WHERE id = (SELECT max(id) FROM graphile_worker._private_jobs)"
         )
-        read = "SELECT relname, seq_tup_read FROM pg_stat_xact_user_tables"
         for mode in modes:
             for state in ("SELECT 1", *rare):
                 self.sql(state)
@@ -131,6 +135,7 @@ class PlanTests(SynchronousTestCase):
                 before = self.read_whole()
                 self.sql(add, ("key 7", mode))
                 self.sql(add, ("new key", mode))
+                self.sql(add_many, (["key 7", "another key", "new key"], [mode] * 3))
                 self.assertLess(self.read_whole() - before, 100, (mode, state))
                 self.sql("ROLLBACK")
 
