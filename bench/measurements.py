@@ -10,6 +10,7 @@ from bench.latency import measure_latency, measure_latency_curve
 from bench.plan import Plan
 from bench.rig import Rig
 from bench.scale import measure_backlog, measure_churn, measure_lanes, measure_throughput_curve, measure_two
+from bench.senders import measure_senders
 from bench.starting import measure_start
 
 MEASUREMENTS: dict[str, Callable[[Rig, Plan, Samples], None]] = {
@@ -17,6 +18,7 @@ MEASUREMENTS: dict[str, Callable[[Rig, Plan, Samples], None]] = {
     "steady": measure_steady,
     "latency": measure_latency,
     "adding": measure_adding,
+    "senders": measure_senders,
     "footprint": measure_footprint,
     "start": measure_start,
     "memory": measure_memory,
