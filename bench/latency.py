@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import psycopg2
 
 from bench.adding import ADD
-from bench.contestants import Contestant
+from bench.contestants import DAEMON, Contestant
 from bench.figures import Samples, percentile
 from bench.jobs import identifiers, payload, sample
 from bench.plan import Plan
@@ -115,6 +115,10 @@ def measure_latency(rig: Rig, plan: Plan, samples: Samples) -> None:
         samples.record("singly", contestant.name, taken.transactions / len(taken.from_call))
         samples.record("latency p50 from the call", contestant.name, percentile(taken.from_call, 0.5) * 1e3)
         samples.record("latency p99 from the call", contestant.name, percentile(taken.from_call, 0.99) * 1e3)
+    for _ in range(plan.rounds):
+        stormy = latencies(rig, DAEMON, plan.storm_rate, plan.storm_seconds).from_commit
+        samples.record("storm p50", DAEMON.name, percentile(stormy, 0.5) * 1e3)
+        samples.record("storm p99", DAEMON.name, percentile(stormy, 0.99) * 1e3)
 
 
 def measure_latency_curve(rig: Rig, plan: Plan, samples: Samples) -> None:

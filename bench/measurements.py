@@ -18,6 +18,7 @@ from bench.scale import (
     measure_throughput_curve,
     measure_two,
 )
+from bench.senders import measure_senders
 from bench.starting import measure_start
 
 MEASUREMENTS: dict[str, Callable[[Rig, Plan, Samples], None]] = {
@@ -26,6 +27,7 @@ MEASUREMENTS: dict[str, Callable[[Rig, Plan, Samples], None]] = {
     "latency": measure_latency,
     "due": measure_due,
     "adding": measure_adding,
+    "senders": measure_senders,
     "footprint": measure_footprint,
     "start": measure_start,
     "memory": measure_memory,

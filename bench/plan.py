@@ -20,7 +20,11 @@ class Plan:
         jobs: of a drain.
         latency_rate: events a second.
         latency_seconds: for which they are sent.
-        added: events that are stored, one call at a time.
+        added: events that are stored, one call at a time; and in bulk.
+        senders: sessions that store events side by side.
+        sending_seconds: for how long, each time.
+        storm_rate: events a second of a second measurement of latency.
+        storm_seconds: for which they are sent.
         idle_seconds: for which a worker that has nothing to do is watched.
         memory_jobs: deliveries over which memory has to stay flat, after the first `memory_early`.
         backlog: jobs that wait, or are not due yet, beside those of a measurement.
@@ -42,6 +46,10 @@ class Plan:
     latency_rate: int = 200
     latency_seconds: float = 15.0
     added: int = 5_000
+    senders: tuple[int, ...] = (1, 8, 24)
+    sending_seconds: int = 4
+    storm_rate: int = 2_000
+    storm_seconds: float = 5.0
     idle_seconds: float = 20.0
     memory_jobs: int = 200_000
     memory_early: int = 20_000
@@ -78,6 +86,7 @@ FULL = Plan(
         "latency",
         "due",
         "adding",
+        "senders",
         "footprint",
         "start",
         "memory",
@@ -96,6 +105,7 @@ QUICK = Plan(
     jobs=3_000,
     watched=(DAEMON,),
     latency_seconds=5.0,
+    storm_seconds=2.0,
     idle_seconds=10.0,
 )
 SMOKE = Plan(
@@ -105,4 +115,5 @@ SMOKE = Plan(
     nginx=False,
     jobs=300,
     latency_seconds=1.0,
+    storm_seconds=1.0,
 )

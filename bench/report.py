@@ -4,9 +4,10 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench.contestants import EVERYBODY
+from bench.contestants import DAEMON, EVERYBODY
 from bench.figures import Samples
 from bench.plan import Plan
+from bench.senders import ADD_JOB
 from bench.targets import rows, table
 
 REPORT = "report.md"
@@ -35,6 +36,9 @@ _FORMS = {
     "adding": ("time of one `add_worker_job`, µs", "{:,.0f}"),
     "adding cpu": ("CPU of Postgres for it, µs", "{:,.0f}"),
     "adding wal": ("write-ahead log for it, bytes", "{:,.0f}"),
+    "storm p50": ("latency from commit to receiver at 2,000 a second, median, ms", "{:.1f}"),
+    "storm p99": ("latency from commit to receiver at 2,000 a second, 99th percentile, ms", "{:.1f}"),
+    "bulk": ("events a second stored by `add_worker_jobs`, a thousand a call", "{:,.0f}"),
     "connections": ("connections", "{:.0f}"),
     "idle transactions": ("transactions a second when idle", "{:.2f}"),
     "idle cpu": ("CPU when idle, % of a core", "{:.2f}"),
@@ -85,6 +89,7 @@ def write(
             "## Figures",
             "Medians over the rounds, in brackets the least and the greatest.",
             _figures(samples),
+            *_senders(samples),
             *(f"## {title}\n\n![{title}]({FOLDER}/{path.name})" for title, path in drawn),
             *_churn(samples),
         ]
@@ -116,6 +121,24 @@ def _cell(samples: Samples, figure: str, contestant: str, form: str) -> str:
     values = samples.of(figure, contestant)
     spread = f" ({form.format(min(values))} – {form.format(max(values))})" if len(values) > 1 else ""
     return form.format(median) + spread
+
+
+def _senders(samples: Samples) -> Iterator[str]:
+    """The table of what several sessions store side by side."""
+    figures = {(*figure.split()[1:],) for figure, _, _ in samples.values if figure.startswith("senders ")}
+    measured = sorted(figures, key=lambda one: (one[0] != "keyless", int(one[1])))
+    if measured:
+        yield "Events a second that sessions store side by side, a transaction for each."
+        lines = [
+            "| sessions | key | `add_worker_job` | `add_job` | ratio |",
+            "| ---: | --- | ---: | ---: | ---: |",
+        ]
+        for kind, clients in measured:
+            figure = f"senders {kind} {clients}"
+            ours, theirs = samples.median(figure, DAEMON.name), samples.median(figure, ADD_JOB)
+            ratio = samples.ratio(figure, DAEMON.name, ADD_JOB)
+            lines.append(f"| {clients} | {kind} | {ours or 0:,.0f} | {theirs or 0:,.0f} | {ratio or 0:.2f} |")
+        yield "\n".join(lines)
 
 
 def _churn(samples: Samples) -> Iterator[str]:

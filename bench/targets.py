@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from bench.contestants import DAEMON, PER_QUEUE, TUNED
 from bench.figures import Samples
+from bench.senders import ADD_JOB
 
 FLAT = 1.05
 """Memory is flat when it has not grown beyond this."""
@@ -42,6 +43,9 @@ def rows(samples: Samples) -> list[Row]:
         _at_most(samples, "late after run_at at 200/s, 99th percentile, ms", "due p99", 50, "{:.1f}"),
         _at_most(samples, "the same at 4/s, median, ms", "due idle p50", 10, "{:.1f}"),
         _at_most(samples, "the same at 4/s, 99th percentile, ms", "due idle p99", 50, "{:.1f}"),
+        _at_most(samples, "latency at 2,000 a second, p99, ms", "storm p99", 30, "{:.1f}"),
+        *_senders(samples),
+        _at_least(samples, "events a second stored in bulk", "bulk", 20_000),
         _at_most(samples, "connections, sample configuration", "connections", 5, "{:.0f}"),
         _at_most(samples, "transactions a second when idle", "idle transactions", 2, "{:.2f}"),
         _at_most(samples, "CPU when idle, % of a core", "idle cpu", 0.5, "{:.2f}"),
@@ -87,6 +91,28 @@ def _throughput(samples: Samples) -> Iterator[Row]:
             yield Row(what, target, "", None)
         else:
             yield Row(what, target, f"{ours:,.0f} / {theirs:,.0f} = {ratio:.2f}", ratio >= wanted)
+
+
+def _senders(samples: Samples) -> Iterator[Row]:
+    for clients, kind, wanted in ((24, "keyless", 4), (24, "keyed", 3), (1, "keyless", 2), (1, "keyed", 2)):
+        figure = f"senders {kind} {clients}"
+        ours, theirs = samples.median(figure, DAEMON.name), samples.median(figure, ADD_JOB)
+        ratio = samples.ratio(figure, DAEMON.name, ADD_JOB)
+        what = (
+            f"{kind} events a second stored by {clients} session{'s' * (clients > 1)}, by those of `add_job`"
+        )
+        if ours is None or theirs is None or ratio is None:
+            yield Row(what, f"≥ {wanted}", "", None)
+        else:
+            yield Row(what, f"≥ {wanted}", f"{ours:,.0f} / {theirs:,.0f} = {ratio:.2f}", ratio >= wanted)
+
+
+def _at_least(samples: Samples, what: str, figure: str, limit: float) -> Row:
+    value = samples.median(figure, DAEMON.name)
+    target = f"≥ {limit:,g}"
+    return (
+        Row(what, target, "", None) if value is None else Row(what, target, f"{value:,.0f}", value >= limit)
+    )
 
 
 def _cpu(samples: Samples) -> Row:

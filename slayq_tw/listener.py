@@ -25,6 +25,7 @@ LOOK_INTERVAL = 5.0
 """Seconds after which a test that could not be made is tried again, and the least time between two looks at the schema."""
 
 _REMOVAL = re.compile(r'"count" ?: ?(?:-|0 ?[,}])')
+_THINNED = '"again":true'
 _LONGEST = 200
 """Characters of an announcement of jobs; a longer one is nobody's whom we know, and not read."""
 
@@ -42,6 +43,7 @@ class Listener:
         query: runs SQL on another connection, the pool's.
         look_at_schema: asks the database whether the schema is still one that we know, and acts on the answer: after an
             announcement, once at a time; and every minute while nothing is announced. May raise DatabaseError.
+        on_thinned: called after `on_jobs` when the announcement says that others were left out for it.
         display: how the log names this database: without its password.
         outage: of the pool, if it has the same URL: one outage is then told once.
     """
@@ -56,12 +58,14 @@ class Listener:
         query: Query,
         *,
         look_at_schema: Callable[[], Awaitable[None]],
+        on_thinned: Callable[[], None] = lambda: None,
         display: str = "Postgres",
         outage: Outage | None = None,
     ) -> None:
         self._clock = reactor
         self._on_jobs = on_jobs
         self._ask_about_schema = look_at_schema
+        self._on_thinned = on_thinned
         self._display = display
         self._connection = ListeningConnection(
             parameters, reactor, self._notified, outage or Outage(reactor, display)
@@ -179,10 +183,11 @@ class Listener:
         )
 
     def _notified(self, notices: Sequence[Any]) -> None:
-        jobs = False
+        jobs = thinned = False
         for notice in notices:
             if notice.channel == JOBS_CHANNEL:
                 jobs = jobs or _may_be_due(notice.payload)
+                thinned = thinned or _THINNED in notice.payload[:_LONGEST]
             elif notice.channel == CHANNEL:
                 self._echo.notified(notice)
             elif not self._schema_announced:
@@ -190,6 +195,8 @@ class Listener:
                 self._schema_loop.wake()
         if jobs:
             self._on_jobs()
+        if thinned:
+            self._on_thinned()
 
 
 def _may_be_due(announcement: str) -> bool:

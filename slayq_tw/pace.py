@@ -1,4 +1,4 @@
-"""`Pace`: how often the queues are looked at while nobody announces jobs."""
+"""`Pace`: how often the queues are looked at while jobs are not announced, or not each of them is."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -15,6 +15,11 @@ SLOWEST = 1.0
 SLOWING = 10.0
 """The interval is the time since the last work divided by this: 0.05 s for half a second, 1 s after ten."""
 
+AGAIN = 0.004
+"""Seconds after which what was stored beside an announcement, and not announced itself, is looked for."""
+ONCE_MORE = 0.02
+"""Seconds from that look to the next: a commit that waits for a disk takes longer."""
+
 T = TypeVar("T")
 Work = Callable[[Job], Deferred[None] | None]
 """What a poller does with a job. None: nothing, it was put off."""
@@ -27,6 +32,10 @@ def interval(idle: float) -> float:
 
 class Pace(Service):
     """Wakes all queues at once, whose claims then are one statement.
+
+    Under load not every job is announced (`slayq._private_announce`): the announcements say so, and the queues are
+    looked at again shortly after each, and then as after work. A transaction that stored a job beside one and was
+    committed much later waits no longer than a tenth of that time.
 
     An idle daemon is not woken at all: at the slowest pace the pollers' own interval is enough.
 
@@ -42,7 +51,9 @@ class Pace(Service):
         self._wake = wake
         self._clock = clock
         self._worked_at = 0.0
+        self._thinned_at: float | None = None
         self._timer: Any = None
+        self._looks_again = False  # whether the timer is that of `AGAIN`
 
     def following(self, work: Work) -> Work:
         """The same work; a job's beginning and end set the pace. An application often adds jobs in both."""
@@ -55,6 +66,15 @@ class Pace(Service):
             return working.addBoth(self._worked)
 
         return followed
+
+    def thinned(self) -> None:
+        """A job was announced, and others may have been stored that are not."""
+        self._thinned_at = self._clock.seconds()
+        if (
+            self._timer is not None
+        ):  # a look that this puts off is made up for by that at the announcement itself
+            self._timer.reset(AGAIN)
+            self._looks_again = True
 
     def startService(self) -> None:
         """Begin, at the fastest pace."""
@@ -76,7 +96,14 @@ class Pace(Service):
         return result
 
     def _turn(self) -> None:
-        wait = interval(self._clock.seconds() - self._worked_at)
+        now = self._clock.seconds()
+        wait = interval(now - self._worked_at)
+        due = wait < SLOWEST and not self._announced()
+        if self._thinned_at is not None:
+            since = interval(now - self._thinned_at)
+            due = due or since < SLOWEST
+            wait = ONCE_MORE if self._looks_again else min(wait, since)
+        self._looks_again = False
         self._timer = self._clock.callLater(wait, self._turn)
-        if wait < SLOWEST and not self._announced():
+        if due:
             self._wake()

@@ -294,6 +294,7 @@ def build(
         wake,
         database.query,
         look_at_schema=look_at_schema,
+        on_thinned=pace.thinned,
         display=conninfo.display(listen_parameters),
         outage=None if config.listen_url else database.outage,
     )

@@ -14,13 +14,14 @@ RECEIVER = "http://app.test/slay-q"
 
 FUNCTIONS = {
     "add_worker_job": "identifier payload queue_name run_at max_attempts job_key priority flags job_key_mode",
+    "add_worker_jobs": "identifiers payloads queue_names run_ats max_attempts job_keys priorities flags job_key_modes",
     "wait_for_worker_event": "_job_key _event _match_key _match_value _step_name _expires_at",
     "wait_for_invocation": "_invoker_job_key _target_job_key _step_name",
     "trigger_waiting_invoker": "_job_key _result",
     "trigger_waiting_workers": "_event _match_key _match_value",
     "cancel_pending_tasks": "event matchkey matchval",
 }
-"""The six functions, each with the names of its arguments in order."""
+"""The functions in public, each with the names of its arguments in order."""
 
 
 class JobRow(NamedTuple):

@@ -101,10 +101,45 @@ class PaceTests(SynchronousTestCase):
             self.pass_time(0.03)
         self.assertGreaterEqual(len(self.wakes), 8)
 
+    def test_thinned_out(self) -> None:
+        """After an announcement beside which others were left out, the next looks are after 4, 20 and each 50 ms."""
+        self.announced = True
+        self.pass_time(60.0)
+        self.pace.thinned()
+        for looks, milliseconds in enumerate((4, 20, 50, 50, 50)):
+            self.clock.advance((milliseconds - 0.5) / 1000)
+            self.assertEqual(len(self.wakes), looks)
+            self.clock.advance(0.0005 + 1e-6)
+            self.assertEqual(len(self.wakes), looks + 1)
+
+    def test_thinned_out_long_ago(self) -> None:
+        """A transaction that is committed late waits for a tenth of that time; after ten seconds it is quiet again."""
+        self.announced = True
+        told = self.clock.seconds()
+        self.pace.thinned()
+        self.pass_time(10.5)
+        gaps = [(later - told, later - at) for at, later in zip(self.wakes, self.wakes[1:], strict=False)]
+        self.assertLessEqual(max(gap - max(0.05, since / 10) for since, gap in gaps), 0.011)
+        self.assertGreater(self.wakes[-1] - told, 8.5)
+        self.wakes.clear()
+        self.pass_time(60.0)
+        self.assertEqual(self.wakes, [])
+
+    def test_thinned_out_without_pause(self) -> None:
+        """Each announcement is itself followed by a look: ours is made up after the last of them."""
+        self.announced = True
+        for _ in range(100):
+            self.pace.thinned()
+            self.clock.pump([0.001] * 3)
+        self.assertEqual(self.wakes, [])
+        self.clock.advance(0.001)
+        self.assertEqual(len(self.wakes), 1)
+
     def test_stop(self) -> None:
         """Stopping wakes nobody any more, also when a delivery ends after it; doing it twice is harmless."""
         self.work(a_job(1))
         self.pace.stopService()
+        self.pace.thinned()
         self.deliveries[-1].callback(None)
         self.pass_time(5.0)
         self.assertEqual(self.wakes, [])

@@ -29,8 +29,8 @@ With Flask and SQLAlchemy:
 
 With psycopg2 or psycopg 3, the connection itself. `slayq_tw.client.asynchronous` has the same calls for Twisted.
 
-The role needs what calling the functions needs: EXECUTE on `public.add_worker_job` to send events; the job tables'
-owner for everything else. Errors of the database come through as the driver raises them. Under READ COMMITTED nothing
+The role needs what calling the functions needs: EXECUTE on `public.add_worker_job` to send events, and on
+`public.add_worker_jobs` to send many as fast as can be; the job tables' owner for everything else. Errors of the database come through as the driver raises them. Under READ COMMITTED nothing
 is to be retried but a deadlock (40P01); under stricter isolation 40001 means, as always, to retry the transaction.
 """
 

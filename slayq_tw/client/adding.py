@@ -53,14 +53,21 @@ def send_event(
 
 
 def send_events(events: Iterable[Event]) -> Operation[None]:
-    """Send many events in one round trip, with the effect of sending one after the other."""
+    """Send many events in two round trips, with the effect of sending one after the other: all, or none.
+
+    A database whose daemon is older, or that does not let this role call `add_worker_jobs`, takes them as well, but not
+    as fast.
+    """
     events = list(events)
     if not events:
         return
     run_ats = yield from _due_times(events)
-    yield statement(
-        "send_events", key_modes=[event.key_mode for event in events], **_columns(events, run_ats)
-    )
+    query = "send_events"
+    if len(events) > 1:
+        ((in_bulk,),) = yield statement("sends_in_bulk")
+        if in_bulk:
+            query = "send_in_bulk"
+    yield statement(query, key_modes=[event.key_mode for event in events], **_columns(events, run_ats))
 
 
 def add_job(

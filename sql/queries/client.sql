@@ -75,6 +75,24 @@ SELECT public.add_worker_job(
                AS given (identifier, payload, queue_name, run_at, max_attempts, key, priority, flags, key_mode, place)
          ORDER BY place) AS event;
 
+-- name: sends_in_bulk
+-- Whether this role may send many events at once: a daemon that is older has not made the function.
+SELECT coalesce(
+         pg_catalog.has_function_privilege(
+           pg_catalog.to_regprocedure(
+             'public.add_worker_jobs(pg_catalog.text[], pg_catalog.json[], pg_catalog.text[], pg_catalog.timestamptz[], '
+             'pg_catalog.int4[], pg_catalog.text[], pg_catalog.int4[], pg_catalog.json[], pg_catalog.text[])'),
+           'EXECUTE'),
+         false);
+
+-- name: send_in_bulk
+SELECT public.add_worker_jobs(
+         %(identifiers)s::pg_catalog.text[], payloads => %(payloads)s::pg_catalog.text[]::pg_catalog.json[],
+         queue_names => %(queue_names)s::pg_catalog.text[], run_ats => %(run_ats)s::pg_catalog.timestamptz[],
+         max_attempts => %(max_attempts)s::pg_catalog.int4[], job_keys => %(keys)s::pg_catalog.text[],
+         priorities => %(priorities)s::pg_catalog.int4[], flags => %(flags)s::pg_catalog.text[]::pg_catalog.json[],
+         job_key_modes => %(key_modes)s::pg_catalog.text[]);
+
 -- name: remove_job
 SELECT * FROM graphile_worker.remove_job(%(key)s::pg_catalog.text);
 

@@ -120,6 +120,19 @@ class ArgumentTests(ApplicationTestCase):
         self.app.send("order", key="k")
         listener.rows("SELECT 1")
         self.assertEqual(len(listener.connection.notifies), 1)
+        self.app.send("order", key="k", job_key_mode="unsafe_dedupe")  # which changes nothing
+        listener.rows("SELECT 1")
+        self.assertEqual(len(listener.connection.notifies), 1)
+
+    def test_past_add_job(self) -> None:
+        """Once function and lane are known, add_job has no part in it, whoever holds the key."""
+        self.app.send("order", queue_name="lane")
+        self.app.rows(STUB.format(failures=1000))
+        for mode in ("replace", "preserve_run_at", "unsafe_dedupe"):
+            for state in ("attempts = 0", "attempts = max_attempts", "attempts = 1, locked_at = now()"):
+                self.app.rows(f"UPDATE graphile_worker._private_jobs SET {state}")
+                self.app.send("order", key="k", queue_name="lane", job_key_mode=mode)
+        self.assertIs(self.app.value("SELECT is_called FROM public.tries"), False)
 
 
 class KeylessTests(ApplicationTestCase):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import product
 from threading import Thread
 from typing import Any
 
@@ -229,8 +230,8 @@ class CollectQueuesTests(HousekeepingTestCase):
 
     async def test_add_during_a_collection(self) -> None:
         """An add that comes while queues are deleted waits, and makes its queue anew; also with plans cached."""
-        for function in ADDERS:
-            await self.add_during_a_collection(f"SELECT {function}('mail', queue_name => 'lane')")
+        for function, key in product(ADDERS, ("", ", job_key => 'k'")):
+            await self.add_during_a_collection(f"SELECT {function}('mail', queue_name => 'lane'{key})")
             self.sql("DELETE FROM graphile_worker._private_jobs")
 
     async def add_during_a_collection(self, statement: str) -> None:
@@ -311,10 +312,10 @@ class CollectTasksTests(HousekeepingTestCase):
     async def test_uncommitted_add(self) -> None:
         """While a transaction that added a job is open, nothing is deleted."""
         self.sql("DELETE FROM graphile_worker._private_jobs WHERE id = %s", self.add("old"))
-        for function in ADDERS:
+        for function, key in product(ADDERS, ("", ", job_key => 'k'")):
             application = self.connect()
             with application.cursor() as cursor:
-                cursor.execute(f"SELECT {function}('old')")
+                cursor.execute(f"SELECT {function}('old'{key})")
                 self.assertIsNone(await self.housekeeping.collect_tasks(), function)
             application.rollback()
         with self.connect() as application, application.cursor() as cursor:

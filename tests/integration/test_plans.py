@@ -121,6 +121,63 @@ class PlanTests(SynchronousTestCase):
         )
         self.sql("COMMIT")
 
+    def test_adding_under_a_key(self) -> None:
+        """Nor for each event under a key, be it new, taken, failed or running; nor all the names of lanes, or waits."""
+        modes = ("replace", "preserve_run_at", "unsafe_dedupe")
+        add = "SELECT public.add_worker_job('busy', '{}', job_key => %s, job_key_mode => %s, queue_name => 'lane 1')"
+        add_many = (
+            "SELECT public.add_worker_jobs(array_fill('busy'::text, ARRAY[3]), job_keys => %s, job_key_modes => %s,"
+            " queue_names => array_fill('lane 1'::text, ARRAY[3]))"
+        )
+        states = (
+            "attempts = 1",
+            "attempts = max_attempts",
+            "attempts = 1, locked_at = now(), locked_by = 'w'",
+        )
+        rare = [f"UPDATE graphile_worker._private_jobs SET {state} WHERE key = 'key 7'" for state in states]
+        tables = (
+            "graphile_worker._private_jobs, graphile_worker._private_job_queues, slayq._private_waiting_on"
+        )
+        self.sql("SELECT public.add_worker_job('busy', queue_name => 'lane 1')")
+        self.sql("DELETE FROM graphile_worker._private_jobs")
+        self.sql(f"VACUUM {tables}")  # known to be empty, as they are in a quiet hour
+        for _ in range(10):
+            for mode in modes:
+                self.sql(add, ("key 7", mode))
+                for state in rare:
+                    self.sql(state)
+                    self.sql(add, ("key 7", mode))
+                self.sql(add_many, (["key 7", "key 8", "key 9"], [mode] * 3))
+            self.sql("DELETE FROM graphile_worker._private_jobs")
+        self.fill()
+        self.sql("UPDATE graphile_worker._private_jobs SET key = 'key ' || id")
+        self.sql(
+            "INSERT INTO graphile_worker._private_job_queues (queue_name)"
+            " SELECT 'lane ' || n FROM generate_series(2, 20000) AS n"
+        )
+        self.sql(
+            "INSERT INTO slayq._private_waiting_on (job_id, expires_at)"
+            " SELECT id, now() + interval '1 hour' FROM graphile_worker._private_jobs"
+        )
+        self.sql(
+            "UPDATE graphile_worker._private_jobs SET key = 'key 7' WHERE id = (SELECT max(id) FROM graphile_worker._private_jobs)"
+        )
+        for mode in modes:
+            for state in ("SELECT 1", *rare):
+                self.sql(state)
+                self.sql("BEGIN")
+                before = self.read_whole()
+                self.sql(add, ("key 7", mode))
+                self.sql(add, ("new key", mode))
+                self.sql(add_many, (["key 7", "another key", "new key"], [mode] * 3))
+                self.assertLess(self.read_whole() - before, 100, (mode, state))
+                self.sql("ROLLBACK")
+
+    def read_whole(self) -> int:
+        """How many rows sequential scans have read so far, of any table."""
+        ((rows,),) = self.sql("SELECT sum(seq_tup_read)::bigint FROM pg_stat_xact_user_tables")
+        return int(rows)
+
     def test_empty_queue_beside_a_full_one(self) -> None:
         """A claim for the quiet queue reads next to nothing."""
         self.fill()
