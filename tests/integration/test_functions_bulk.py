@@ -237,7 +237,7 @@ class GrantTests(BulkTestCase):
         self.app.rows(
             "CREATE FUNCTION public.add_worker_jobs(jobs jsonb) RETURNS integer LANGUAGE sql AS 'SELECT 7'"
         )
-        self.app.rows(script("migrations", "0018_add_worker_jobs.sql").replace("SET LOCAL", "SET"))
+        self.app.rows(script("migrations", "0020_add_worker_jobs.sql").replace("SET LOCAL", "SET"))
         connect_as(self, self.app, sender).rows("SELECT public.add_worker_jobs(ARRAY['mail'])")
         stranger = connect_as(self, self.app, other)
         with self.assertRaises(psycopg2.errors.InsufficientPrivilege):
