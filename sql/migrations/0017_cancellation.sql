@@ -1,10 +1,10 @@
 -- Cancelling looks up what it cancels, however many jobs of the event are waiting.
 SET LOCAL search_path = pg_catalog, pg_temp;
 
--- What a payload can be cancelled by: a hash for each member of its data, with the event. One hash, of the event alone, says
--- that the members have to be looked at instead: there are too many, or Postgres cannot read them.
+-- What a payload can be cancelled by: a hash for each member of its data, with the event. Where they are too many, one hash of
+-- the event alone says that they have to be looked at instead, and 0 where Postgres cannot read the payload.
 --
--- An index evaluates it, as whoever adds a job: see the notes in 0002.
+-- An index evaluates it, as whoever adds a job: see the notes in 0002. So it uses nothing of schema slayq.
 CREATE FUNCTION slayq._private_matches(payload json) RETURNS bigint[]
 LANGUAGE plpgsql IMMUTABLE STRICT AS $$
 DECLARE
@@ -23,8 +23,7 @@ BEGIN
          LIMIT 33);
     END IF;
   EXCEPTION WHEN untranslatable_character OR invalid_text_representation OR statement_too_complex THEN
-    event := slayq._private_text(slayq._private_member(payload, 'event'));
-    found := pg_catalog.array_fill(0::pg_catalog.int8, ARRAY[33]);
+    RETURN ARRAY[0::pg_catalog.int8];
   END;
   IF pg_catalog.cardinality(found) OPERATOR(pg_catalog.>) 32 THEN
     RETURN ARRAY[pg_catalog.hashtextextended(event, 4)];
@@ -74,7 +73,8 @@ AS $$
 DECLARE
   wanted pg_catalog.int8[] := ARRAY[
     pg_catalog.hashtextextended(pg_catalog.concat(event, E'\x1f', matchkey, E'\x1f', matchval), 3),
-    pg_catalog.hashtextextended(event, 4)];
+    pg_catalog.hashtextextended(event, 4),
+    0];
   pending pg_catalog.int8[];
 BEGIN
   IF event IS NULL OR matchkey IS NULL OR matchval IS NULL THEN
