@@ -20,7 +20,8 @@ from slayq_tw.webclient import CONNECT_TIMEOUT
 from slayq_tw.weburl import Origin, shown_origin
 
 FAILURES = 5
-"""Deliveries without an answer, with no answer to any other in between, after which an origin's circuit opens."""
+"""Deliveries without an answer, with no answer to any other in between, after which an origin's circuit opens. One that
+ends without an answer while another one is answered says nothing: it is that function that hangs, not its origin."""
 PAUSE_MIN, PAUSE_MAX = 1.0, 30.0
 """Seconds until the first probe, and between two at most; each pause is twice the one before."""
 PACE = 100.0
@@ -35,6 +36,8 @@ ORIGINS_MAX = 1000
 """Origins that are remembered."""
 FORGET_AFTER = 3600.0
 """Seconds after its last failure for which an origin is remembered; longer than deliveries take."""
+HEARD_MAX = 10_000
+"""Origins of which is known when they last answered."""
 
 
 class Waiting(Protocol):
@@ -111,11 +114,16 @@ class Circuits:
         self._new_waiting = waiting
         self._circuits: dict[Origin, _Circuit] = {}  # by failed_at
         self._open = 0
+        self._heard: dict[Origin, float] = {}
 
     @property
     def trouble(self) -> bool:
-        """Whether any origin is in trouble. If not, `ask` and `answered` need not be called."""
+        """Whether any origin is in trouble. If not, `ask` need not be called."""
         return bool(self._circuits)
+
+    def seconds(self) -> float:
+        """The moment, for `failed`."""
+        return float(self._clock.seconds())
 
     def ask(self, origin: Origin, number: int, *, serial: bool = False, at_once: bool = False) -> Wait | None:
         """Whether a delivery has to wait; if not, it begins now, and its end is to be reported.
@@ -147,11 +155,20 @@ class Circuits:
 
     def answered(self, origin: Origin) -> None:
         """The origin has answered, whatever it said."""
+        if len(self._heard) >= HEARD_MAX and origin not in self._heard:
+            self._heard.clear()  # costs no more than that a failure counts that should not
+        self._heard[origin] = self._clock.seconds()
+        if self._circuits:
+            self._end(origin)
+
+    def _end(self, origin: Origin) -> None:
         circuit = self._circuits.pop(origin, None)
         if circuit is not None and circuit.waiting is not None:
             self._close(origin, circuit)
 
-    def failed(self, origin: Origin, number: int, *, connected: bool, reason: str) -> None:
+    def failed(
+        self, origin: Origin, number: int, *, connected: bool, reason: str, began: float | None = None
+    ) -> None:
         """A delivery ended without an answer.
 
         Args:
@@ -159,8 +176,11 @@ class Circuits:
             number: the job's id.
             connected: whether a connection stood.
             reason: one line for the log.
+            began: when it began, by `seconds`; None for now.
         """
         now = self._clock.seconds()
+        if began is not None and self._heard.get(origin, began) > began:
+            return
         self._forget(now)
         circuit = self._circuits.pop(origin, None) or _Circuit()
         self._circuits[origin] = circuit
@@ -190,7 +210,7 @@ class Circuits:
             origin, circuit = next(iter(self._circuits.items()))
             if len(self._circuits) < ORIGINS_MAX and now - circuit.failed_at < FORGET_AFTER:
                 return
-            self.answered(origin)
+            self._end(origin)
 
     def _announce(self, origin: Origin, circuit: _Circuit, reason: str) -> None:
         if circuit.announced or circuit.waiting is None:

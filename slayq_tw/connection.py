@@ -1,7 +1,7 @@
 """One asynchronous Postgres connection that notices its own death, and comes back.
 
-txpostgres leaves four things to its user, and this module adds them: host names are resolved through the reactor
-(libpq would block it), connecting is bounded in time, closing with a query in flight leaves nothing behind in the
+txpostgres leaves four things to its user, and this module adds them: host names are resolved beforehand (libpq would
+block the reactor), connecting is bounded in time, closing with a query in flight leaves nothing behind in the
 reactor, and a connection that dies while idle reports it once instead of logging a traceback.
 """
 
@@ -17,6 +17,7 @@ from txpostgres import txpostgres
 from slayq_tw.detector import Detector
 from slayq_tw.errors import DatabaseMute, DatabaseUnavailable
 from slayq_tw.hostaddr import resolved
+from slayq_tw.name_resolution import NameResolution
 from slayq_tw.pgerrors import one_line
 
 T = TypeVar("T")
@@ -43,17 +44,21 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]  # txpostgres has
 
     Args:
         parameters: libpq keywords.
-        reactor: timers, readers and name resolution.
+        reactor: timers and readers.
+        names: looks host names up; None for one of its own.
 
     Attributes:
         heard_at: when the server last answered on it, in seconds of the reactor.
     """
 
-    def __init__(self, parameters: Mapping[str, str], reactor: Any) -> None:
+    def __init__(
+        self, parameters: Mapping[str, str], reactor: Any, names: NameResolution | None = None
+    ) -> None:
         self.detector: Any
         self.heard_at = 0.0
         super().__init__(reactor=reactor, detector=Detector(reactor))
         self._opening = False
+        self._names = names or NameResolution(reactor, keep=False)
         self._parameters = {**KEEPALIVE, "application_name": "slayq", **parameters}
 
     @property
@@ -77,7 +82,7 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]  # txpostgres has
     async def _open(self) -> None:
         self._opening = True
         try:
-            parameters = await resolved(self._parameters, self.reactor, CONNECT_TIMEOUT)
+            parameters = await resolved(self._parameters, self._names, self.reactor, CONNECT_TIMEOUT)
             await self._connect_in_time(parameters)
         finally:
             self._opening = False

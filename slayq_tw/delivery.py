@@ -15,7 +15,7 @@ from twisted.web.iweb import IResponse
 
 from slayq_tw.deadlines import Deadlines
 from slayq_tw.document import LateDocument
-from slayq_tw.errors import DeliveryError, DestinationRefused, NoAnswer
+from slayq_tw.errors import DeliveryError, DestinationRefused, NameAwaited, NoAnswer
 from slayq_tw.http_failures import NO_CONNECTION, TRANSPORT_ERRORS, described, innermost
 from slayq_tw.http_response import Response
 from slayq_tw.keyring import Keyring
@@ -82,7 +82,8 @@ class WebhookSender:
         Returns:
             A Deferred. It fails with DeliveryError when there is no complete answer: the text names URL and cause;
             with NoAnswer, which is one, when nothing has come back at all; with DestinationRefused when nothing may be
-            delivered there, or where a redirect leads; with CancelledError when the caller cancelled.
+            delivered there, or where a redirect leads; with NameAwaited when it should be tried later, since the host
+            name is still being looked up; with CancelledError when the caller cancelled.
         """
         document = LateDocument(body, self._keyring, url, webhook_id)
         delivery = _Delivery(url, document, timeout, self._following, self._deadlines)
@@ -232,6 +233,9 @@ class _Delivery:
         cause = innermost(failure.value)
         if isinstance(cause, CancelledError | ConnectingCancelledError):
             self._end_with(CancelledError())
+            return
+        if isinstance(cause, NameAwaited):
+            self._end_with(cause)
             return
         text = f"POST {display_url(self._url)}: {described(cause)}"
         if not self._reached and isinstance(cause, (*NO_CONNECTION, ConnectionClosed)):

@@ -26,6 +26,7 @@ from slayq_tw.jobs import JobStore
 from slayq_tw.keyring import Keyring, warn_of_samples
 from slayq_tw.listener import Listener
 from slayq_tw.migrations import breaking_revision, migrate
+from slayq_tw.name_resolution import NameResolution
 from slayq_tw.over import over
 from slayq_tw.pace import Pace
 from slayq_tw.poller import QueuePoller
@@ -34,6 +35,7 @@ from slayq_tw.recall import Recall
 from slayq_tw.results import ResultWriter
 from slayq_tw.watch import UnservedWatch
 from slayq_tw.webclient import make_agent, make_http_client
+from slayq_tw.weburl import origin_of
 from slayq_tw.worker import JobWorker
 
 EXIT_FAILED = 1
@@ -259,13 +261,19 @@ def build(
         service.migrated(await breaking_revision(database))
 
     slots = sum(queue.concurrency for queue in config.queues) + 1
-    agent = make_agent(reactor, slots, config.destinations)
-    treq_post = through_treq(make_http_client(agent), reactor)
     keyring = Keyring(config.keys, config.origin_keys, now if config.standard_webhooks else None)
-    sender = WebhookSender(direct(agent, treq_post), treq_post, reactor, keyring)
     results = ResultWriter(store, reactor, wake, lambda: store.held > results.pending)
     recall = Recall(store.recall, wake, reactor)
-    worker = JobWorker(sender, results, timeouts, Circuits(reactor, recall.waiting), now, verbose=verbose)
+    cron_host = origin_of(config.cron_url).host
+    names = NameResolution(reactor, trusted={cron_host}, waiting=recall.waiting)
+    agent = make_agent(reactor, slots, config.destinations, names, patient=False)
+    first = direct(agent, through_treq(make_http_client(agent), reactor))
+    # Of its own, because a delivery that has begun does not come back for a name.
+    redirected = make_agent(reactor, slots, config.destinations, names)
+    following = through_treq(make_http_client(redirected), reactor)
+    sender = WebhookSender(first, following, reactor, keyring)
+    circuits = Circuits(reactor, recall.waiting)
+    worker = JobWorker(sender, results, timeouts, circuits, now, names=names, verbose=verbose)
     claimer = Claimer(store, reactor, lambda: results.behind)
     heartbeat = Heartbeat(
         database, store.worker, reactor, lambda: store.held > 0 or claimer.misses_an_answer, wake, hand_back

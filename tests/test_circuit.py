@@ -7,19 +7,15 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from slayq_tw.circuit import (
-    CONNECTED_AFTER,
-    FAILURES,
-    FORGET_AFTER,
-    LANE_COST,
-    ORIGINS_MAX,
-    PACE,
-    PAUSE_MAX,
-    PAUSE_MIN,
-    WAIT_MAX,
-    Circuits,
-)
+from slayq_tw.circuit import Circuits
 from slayq_tw.weburl import Origin, origin_of
+
+# Stated, not imported: they are promises.
+FAILURES = 5
+PAUSE_MIN, PAUSE_MAX = 1.0, 30.0
+PACE, LANE_COST, WAIT_MAX = 100.0, 10.0, 600.0
+CONNECTED_AFTER = 15.0
+ORIGINS_MAX, FORGET_AFTER = 1000, 3600.0
 
 APP = Origin("http", "app.test", 80)
 OTHER = Origin("https", "other.test", 443)
@@ -92,6 +88,39 @@ class CircuitsTests(SynchronousTestCase):
         self.fail(times=FAILURES - 1)
         self.assertIsNone(self.wait())
         self.assertEqual(self.groups, [])
+
+    def test_hanging_functions(self) -> None:
+        """Deliveries that hang beside others that are answered speak of their function, however many they are."""
+        began = self.circuits.seconds()
+        for _ in range(30):
+            self.clock.advance(1.0)
+            self.circuits.answered(APP)
+        self.clock.advance(1.0)
+        for number in range(50):
+            self.circuits.failed(APP, number, connected=True, reason="no answer", began=began)
+        self.assertIsNone(self.wait())
+        self.assertFalse(self.circuits.trouble)
+        for number in range(5):
+            self.circuits.failed(OTHER, number, connected=True, reason="no answer", began=began)
+        self.assertIsNotNone(self.wait(OTHER))
+
+    def test_silent_since(self) -> None:
+        """What was answered before a delivery began does not speak against its silence."""
+        self.circuits.answered(APP)
+        self.clock.advance(0.001)
+        began = self.circuits.seconds()
+        self.clock.advance(30.0)
+        for number in range(4):
+            self.circuits.failed(APP, number, connected=True, reason="no answer", began=began)
+        self.assertIsNone(self.wait())
+        self.circuits.failed(APP, 4, connected=True, reason="no answer", began=began)
+        self.assertIsNotNone(self.wait())
+
+    def test_heard_is_bounded(self) -> None:
+        """Of answers, no more origins are remembered than so many."""
+        for number in range(10_001):
+            self.circuits.answered(Origin("http", f"{number}.test", 80))
+        self.assertLessEqual(len(self.circuits._heard), 10_000)
 
     def test_one_probe(self) -> None:
         """After the pause one delivery is made, and while it is under way, no other."""
@@ -236,6 +265,15 @@ class CircuitsTests(SynchronousTestCase):
     def test_long_silence(self) -> None:
         """When it was connected and silent, a connection says nothing."""
         self.fail(times=FAILURES, connected=True)
+        self.clock.advance(PAUSE_MIN)
+        self.probe()
+        self.clock.advance(CONNECTED_AFTER * 10)
+        self.assertIsNotNone(self.wait())
+
+    def test_silence_is_remembered(self) -> None:
+        """So it is when it was silent once, whatever the last failure was."""
+        self.fail(connected=True)
+        self.fail(times=4)
         self.clock.advance(PAUSE_MIN)
         self.probe()
         self.clock.advance(CONNECTED_AFTER * 10)

@@ -2,7 +2,7 @@
 
 import functools
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +113,7 @@ class Rig:
         *,
         url: str | None = None,
         wait: bool = True,
+        within: Sequence[str] = (),
         **environment: str,
     ) -> Daemon:
         """Start a daemon, and wait until it claims jobs unless told not to.
@@ -121,6 +122,7 @@ class Rig:
             config: the configuration file's document.
             url: of the database, another way than the direct one.
             wait: whether to wait.
+            within: a command that runs the one after it, in other surroundings.
             environment: further variables.
         """
         variables = {
@@ -129,7 +131,7 @@ class Rig:
             "SLAY_Q_CRON_URL": f"{self.receiver.url}/ok",
             **environment,
         }
-        daemon = Daemon(self, config, variables, ["--log-level=info"])
+        daemon = Daemon(self, config, variables, ["--log-level=info"], within)
         self._daemons.append(daemon)
         if wait:
             await daemon.ready()

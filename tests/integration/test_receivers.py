@@ -5,8 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.address import IPv4Address
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import TestCase
 
@@ -14,6 +13,7 @@ from slayq_tw.delivery import MAX_ANSWER, Answer, WebhookSender
 from slayq_tw.destinations import NO_FURTHER_RULES, DestinationRules
 from slayq_tw.errors import DeliveryError, DestinationRefused, NoAnswer
 from slayq_tw.keyring import Keyring, Keys
+from slayq_tw.name_resolution import NameResolution
 from slayq_tw.posting import Post, direct, through_treq
 from slayq_tw.webclient import Endpoints, make_agent, make_http_client
 from slayq_tw.weburl import origin_of
@@ -286,24 +286,7 @@ class NamesTests(TestCase):
     async def test_underscore(self) -> None:
         """A name with an underscore is resolved and connected to."""
 
-        class Resolver:
-            """The reactor, whose resolver knows one name."""
-
-            nameResolver: Any
-
-            def __getattr__(self, name: str) -> Any:
-                return getattr(reactor, name)
-
-            def resolveHostName(self, receiver: Any, name: str, *more: Any, **named: Any) -> Any:
-                if name != "my_app":
-                    real: Any = reactor
-                    return real.nameResolver.resolveHostName(receiver, name, *more, **named)
-                receiver.addressResolved(IPv4Address("TCP", "127.0.0.1", 0))
-                receiver.resolutionComplete()
-                return None
-
-        resolver = Resolver()
-        resolver.nameResolver = resolver
+        names = NameResolution(reactor, lambda name: succeed({"my_app": ["127.0.0.1"]}[name]))
         met: Deferred[None] = Deferred()
 
         class Greeter(Protocol):
@@ -319,7 +302,7 @@ class NamesTests(TestCase):
 
         port = reactor.listenTCP(0, Factory.forProtocol(Greeter), interface="127.0.0.1")  # type: ignore[attr-defined]
         self.addCleanup(port.stopListening)
-        endpoint = Endpoints(resolver)("http", "my_app", port.getHost().port)
+        endpoint = Endpoints(reactor, names=names)("http", "my_app", port.getHost().port)
         await endpoint.connect(Factory.forProtocol(Caller))
         await met
         await gone
@@ -327,22 +310,12 @@ class NamesTests(TestCase):
     async def test_document_is_made_late(self) -> None:
         """The document, with its time, is made when the connection stands: resolving may have taken long."""
 
-        class SlowResolver:
-            """The reactor, whose resolver waits for the test."""
+        found: Deferred[list[str]] = Deferred()
+        asked: list[str] = []
 
-            def __init__(self) -> None:
-                self.asked: Deferred[Any] = Deferred()
-                self.nameResolver = self
-
-            def __getattr__(self, name: str) -> Any:
-                return getattr(reactor, name)
-
-            def resolveHostName(self, receiver: Any, name: str, *more: Any, **named: Any) -> Any:
-                if name != "my_app":
-                    real: Any = reactor
-                    return real.nameResolver.resolveHostName(receiver, name, *more, **named)
-                self.asked.callback(receiver)
-                return None
+        def resolve(name: str) -> "Deferred[list[str]]":
+            asked.append(name)
+            return found
 
         class Closing(Protocol):
             def dataReceived(self, data: bytes) -> None:
@@ -351,20 +324,18 @@ class NamesTests(TestCase):
 
         port = reactor.listenTCP(0, Factory.forProtocol(Closing), interface="127.0.0.1")  # type: ignore[attr-defined]
         self.addCleanup(port.stopListening)
-        resolver = SlowResolver()
         made = []
 
         def make() -> bytes:
             made.append(None)
             return b"{}"
 
-        agent = make_agent(resolver, 1)
+        agent = make_agent(reactor, 1, names=NameResolution(reactor, resolve))
         post = direct(agent, through_treq(make_http_client(agent), reactor))
         sender = WebhookSender(post, post, reactor, KEYRING)
         sending = sender.send(f"http://my_app:{port.getHost().port}/", make, 30.0, "job_1_0")
-        receiver = await resolver.asked
+        self.assertEqual(asked, ["my_app"])
         self.assertEqual(made, [])
-        receiver.addressResolved(IPv4Address("TCP", "127.0.0.1", 0))
-        receiver.resolutionComplete()
+        found.callback(["127.0.0.1"])
         self.assertEqual((await sending).status, 200)
         self.assertEqual(made, [None])

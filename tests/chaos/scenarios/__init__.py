@@ -5,6 +5,7 @@ from tests.chaos.scenarios import (
     database,
     kills,
     limits,
+    names,
     network,
     patience,
     receivers,
@@ -23,6 +24,7 @@ SCENARIOS: dict[str, Scenario] = {
         *stops.ALL,
         *clock.ALL,
         *receivers.ALL,
+        *names.ALL,
         *patience.ALL,
         *transactions.ALL,
     )
