@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from twisted.application.service import MultiService
@@ -268,10 +269,13 @@ def build(
     names = NameResolution(reactor, trusted={cron_host}, waiting=recall.waiting)
     agent = make_agent(reactor, slots, config.destinations, names, patient=False)
     first = direct(agent, through_treq(make_http_client(agent), reactor))
-    # Of its own, because a delivery that has begun does not come back for a name.
-    redirected = make_agent(reactor, slots, config.destinations, names)
-    following = through_treq(make_http_client(redirected), reactor)
-    sender = WebhookSender(first, following, reactor, keyring)
+    # Of their own, because a delivery that has begun does not come back for a name; and a connection that may be used
+    # for one receiver's redirects may not for another's.
+    inward, outward = (
+        through_treq(make_http_client(make_agent(reactor, slots, rules, names)), reactor)
+        for rules in (config.destinations, replace(config.destinations, public_only=True))
+    )
+    sender = WebhookSender(first, inward, reactor, keyring, outward)
     circuits = Circuits(reactor, recall.waiting)
     worker = JobWorker(sender, results, timeouts, circuits, now, names=names, verbose=verbose)
     claimer = Claimer(store, reactor, lambda: results.behind)

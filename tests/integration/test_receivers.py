@@ -1,7 +1,9 @@
 """`slayq_tw.delivery` over real sockets: receivers that misbehave."""
 
 import gzip
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
@@ -11,12 +13,15 @@ from twisted.trial.unittest import TestCase
 
 from slayq_tw.delivery import MAX_ANSWER, Answer, WebhookSender
 from slayq_tw.destinations import NO_FURTHER_RULES, DestinationRules
+from slayq_tw.document import LateDocument
 from slayq_tw.errors import DeliveryError, DestinationRefused, NoAnswer
+from slayq_tw.http_response import DONE, Response
 from slayq_tw.keyring import Keyring, Keys
 from slayq_tw.name_resolution import NameResolution
 from slayq_tw.posting import Post, direct, through_treq
 from slayq_tw.webclient import Endpoints, make_agent, make_http_client
 from slayq_tw.weburl import origin_of
+from tests.certificates import local_certificate, serving_with
 
 KEYRING = Keyring(Keys("SLAY_Q_SECRET", b"secret"))
 HEAD = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
@@ -276,6 +281,84 @@ class RefusedTests(TestCase):
                 error = await self.refused(url, rules)
                 self.assertIn(reason, error)
                 self.assertNotIn("tell-tale", error)
+        while any(protocol.transport.connected for protocol in server.met):
+            await server.left
+
+
+class InwardTests(TestCase):
+    """A receiver on the internet does not send signed documents into the operator's own networks."""
+
+    async def redirected(self, peer: str | None) -> Answer:
+        """Have a receiver with this address redirect to one on this machine."""
+        server: Any = Factory.forProtocol(Rude)
+        server.met, server.left, server.heard = [], Deferred(), len
+        server.answer = lambda transport: transport.write(HEAD + b"Content-Length: 0\r\n\r\n")
+        port = reactor.listenTCP(0, server, interface="127.0.0.1")  # type: ignore[attr-defined]
+        self.addCleanup(port.stopListening)
+        self.server = server
+
+        class Source:
+            def __init__(self, peer: str | None) -> None:
+                self.peer = peer
+
+        def first(url: str, document: LateDocument) -> "Deferred[Any]":
+            target = f"http://localhost:{port.getHost().port}/there".encode()
+            response: Any = Response(
+                None,
+                (b"HTTP", 1, 1),
+                307,
+                b"",
+                [(b"Location", target)],
+                Source(peer),  # type: ignore[arg-type]
+            )
+            response.ended([], DONE)
+            return succeed(response)
+
+        inward, outward = (
+            through_treq(make_http_client(make_agent(reactor, 1, rules)), reactor)
+            for rules in (NO_FURTHER_RULES, DestinationRules(public_only=True))
+        )
+        sender = WebhookSender(first, inward, reactor, KEYRING, outward)
+        return await sender.send("http://app.test/hook", lambda: b"{}", 30.0, "id")
+
+    async def test_from_outside(self) -> None:
+        """From a public address, or one that nobody knows, it is not followed, and nothing is connected to."""
+        for peer in ("93.184.216.34", "2606:2800:220:1::1", "::ffff:93.184.216.34", None):
+            error = await self.assertFailure(
+                Deferred.fromCoroutine(self.redirected(peer)), DestinationRefused
+            )
+            self.assertIn(
+                "a loopback address; a receiver with a public address may not redirect there", str(error)
+            )
+            self.assertEqual(self.server.met, [])
+
+    async def test_from_inside(self) -> None:
+        """From a private address or this machine it is."""
+        for peer in ("10.0.0.7", "127.0.0.1", "::1", "fd12::7"):
+            answer = await self.redirected(peer)
+            self.assertEqual(answer.status, 200)
+            while any(protocol.transport.connected for protocol in self.server.met):
+                await self.server.left
+
+    async def test_peer(self) -> None:
+        """A response knows the address that it came from, directly and through treq, with TLS and without."""
+        server: Any = Factory.forProtocol(Rude)
+        server.met, server.left, server.heard = [], Deferred(), len
+        server.answer = lambda transport: transport.write(HEAD + b"Content-Length: 0\r\n\r\n")
+        certificate = local_certificate(Path(self.mktemp()))
+        os.environ["SSL_CERT_FILE"] = str(certificate)
+        self.addCleanup(os.environ.pop, "SSL_CERT_FILE")
+        plain = reactor.listenTCP(0, server, interface="127.0.0.1")  # type: ignore[attr-defined]
+        secure = reactor.listenSSL(0, server, serving_with(certificate), interface="127.0.0.1")  # type: ignore[attr-defined]
+        for scheme, port in (("http", plain), ("https", secure)):
+            self.addCleanup(port.stopListening)
+            agent = make_agent(reactor, 1)
+            uri = f"{scheme}://localhost:{port.getHost().port}/".encode()
+            response = await agent.request(b"POST", uri)
+            self.assertEqual(response.peer, "127.0.0.1")
+            wrapped: Any = await make_http_client(agent).post(uri.decode(), unbuffered=True)
+            self.assertEqual(wrapped.original.peer, "127.0.0.1")
+            await agent.close_idle()
         while any(protocol.transport.connected for protocol in server.met):
             await server.left
 
