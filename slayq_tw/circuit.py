@@ -182,7 +182,10 @@ class Circuits:
         if began is not None and self._heard.get(origin, began) > began:
             return
         self._forget(now)
-        circuit = self._circuits.pop(origin, None) or _Circuit()
+        circuit = self._circuits.pop(origin, None)
+        if circuit is None:
+            circuit = _Circuit()
+            self._make_room()
         self._circuits[origin] = circuit
         circuit.failures += 1
         circuit.failed_at = now
@@ -206,11 +209,16 @@ class Circuits:
                 circuit.probe = None
 
     def _forget(self, now: float) -> None:
+        """End what lies too far back."""
         while self._circuits:
             origin, circuit = next(iter(self._circuits.items()))
-            if len(self._circuits) < ORIGINS_MAX and now - circuit.failed_at < FORGET_AFTER:
+            if now - circuit.failed_at < FORGET_AFTER:
                 return
             self._end(origin)
+
+    def _make_room(self) -> None:
+        while len(self._circuits) >= ORIGINS_MAX:
+            self._end(next(iter(self._circuits)))
 
     def _announce(self, origin: Origin, circuit: _Circuit, reason: str) -> None:
         if circuit.announced or circuit.waiting is None:
