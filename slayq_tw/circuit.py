@@ -12,6 +12,7 @@ once (`Recall`); if this process has ended by then, they come up by themselves.
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from twisted.logger import Logger
@@ -52,6 +53,16 @@ class Waiting(Protocol):
         """They need not wait any longer; how many there are."""
 
 
+class Probes(Protocol):
+    """Who finds out by connecting whether an origin is there again."""
+
+    def begin(self, origin: Origin, reached: Callable[[], None], after: float = ...) -> None:
+        """Try it until it is reached."""
+
+    def end(self, origin: Origin) -> None:
+        """Try it no more."""
+
+
 class Wait(NamedTuple):
     """A job's delivery would be in vain.
 
@@ -72,6 +83,7 @@ class _Circuit:
         failures: in a row.
         failed_at: the last one; this and all times are the clock's.
         silent: whether one of them had a connection.
+        reached: whether it was closed because the origin could be connected to, and nothing was answered since.
         waiting: who waits; None while the circuit is closed.
         next_turn: when the last of these comes up, and so at the earliest the next.
         probe: id of the job whose delivery is the probe.
@@ -81,6 +93,7 @@ class _Circuit:
     failures: int = 0
     failed_at: float = 0.0
     silent: bool = False
+    reached: bool = False
     waiting: Waiting | None = None
     opened_at: float = 0.0
     pause: float = PAUSE_MIN
@@ -102,16 +115,23 @@ class Circuits:
     during the request, an answer may take minutes; where failures were those of connecting, a probe that is still
     under way after `CONNECTED_AFTER` counts as answered.
 
+    Where all failures were those of connecting, it is also found out by connecting, which costs the receiver nothing
+    and charges nobody. A connection closes the circuit. If the next delivery fails all the same, it opens again: for a
+    receiver that takes connections and does not answer, as if nobody had connected; otherwise it is tried less often,
+    until there is an answer.
+
     Args:
         clock: IReactorTime, on monotonic time.
         waiting: makes a new collection of waiting jobs.
+        probes: connect; None for nobody.
     """
 
     log = Logger()
 
-    def __init__(self, clock: Any, waiting: Callable[[], Waiting]) -> None:
+    def __init__(self, clock: Any, waiting: Callable[[], Waiting], probes: Probes | None = None) -> None:
         self._clock = clock
         self._new_waiting = waiting
+        self._probes = probes
         self._circuits: dict[Origin, _Circuit] = {}  # by failed_at
         self._open = 0
         self._heard: dict[Origin, float] = {}
@@ -155,11 +175,26 @@ class Circuits:
 
     def answered(self, origin: Origin) -> None:
         """The origin has answered, whatever it said."""
+        self._hear(origin)
+        if self._circuits:
+            self._end(origin)
+
+    def _hear(self, origin: Origin) -> None:
         if len(self._heard) >= HEARD_MAX and origin not in self._heard:
             self._heard.clear()  # costs no more than that a failure counts that should not
         self._heard[origin] = self._clock.seconds()
-        if self._circuits:
-            self._end(origin)
+
+    def _reached(self, origin: Origin) -> None:
+        """The origin could be connected to: deliveries may go there, but a single failure shows that it was no use."""
+        circuit = self._circuits.get(origin)
+        if circuit is None or circuit.waiting is None:
+            return
+        self._hear(origin)  # what failed before does not speak against that
+        self._close(origin, circuit)
+        circuit.waiting = circuit.probe = None
+        circuit.announced = False
+        circuit.failures = FAILURES - 1
+        circuit.reached = True
 
     def _end(self, origin: Origin) -> None:
         circuit = self._circuits.pop(origin, None)
@@ -195,12 +230,18 @@ class Circuits:
                 self._open += 1
                 circuit.waiting = self._new_waiting()
                 circuit.opened_at = now
+                if circuit.reached:
+                    circuit.pause = min(circuit.pause * 2, PAUSE_MAX)
                 circuit.retry_at = now + circuit.pause
+                if self._probes is not None and not circuit.silent:
+                    self._probes.begin(origin, partial(self._reached, origin), circuit.pause)
         elif circuit.probe == number:
             circuit.probe = None
             circuit.pause = min(circuit.pause * 2, PAUSE_MAX)
             circuit.retry_at = now + circuit.pause
             self._announce(origin, circuit, reason)
+        if self._probes is not None and circuit.silent:
+            self._probes.end(origin)
 
     def withdrawn(self, number: int) -> None:
         """The delivery of a job was given up; that says nothing about its origin."""
@@ -237,6 +278,8 @@ class Circuits:
 
     def _close(self, origin: Origin, circuit: _Circuit) -> None:
         self._open -= 1
+        if self._probes is not None:
+            self._probes.end(origin)
         count = circuit.waiting.over() if circuit.waiting is not None else 0
         if circuit.announced:
             self.log.info(

@@ -15,6 +15,7 @@ from slayq_tw.circuit import Circuits
 from slayq_tw.claims import Claimer
 from slayq_tw.config import Config
 from slayq_tw.configcheck import CRON_IDENTIFIER
+from slayq_tw.connect_probes import ConnectProbes
 from slayq_tw.cron import CronService
 from slayq_tw.database import Database
 from slayq_tw.delivery import WebhookSender
@@ -276,7 +277,8 @@ def build(
         for rules in (config.destinations, replace(config.destinations, public_only=True))
     )
     sender = WebhookSender(first, inward, reactor, keyring, outward)
-    circuits = Circuits(reactor, recall.waiting)
+    connect_probes = ConnectProbes(agent.reach, reactor)
+    circuits = Circuits(reactor, recall.waiting, connect_probes)
     worker = JobWorker(sender, results, timeouts, circuits, now, names=names, verbose=verbose)
     claimer = Claimer(store, reactor, lambda: results.behind)
     heartbeat = Heartbeat(
@@ -292,6 +294,7 @@ def build(
     others = [
         pace,
         recall,
+        connect_probes,
         CronService(config.cron_url, store.schedule_tick, reactor, now),
         UnservedWatch(store.unserved, reactor),
         HousekeepingService(Housekeeping(database, timeouts), config.housekeeping, reactor),

@@ -1,5 +1,6 @@
 """`slayq_tw.circuit`."""
 
+from collections.abc import Callable
 from datetime import datetime
 from heapq import heapify, heappop, heappush
 from itertools import pairwise
@@ -40,13 +41,29 @@ class Waiting:
         return len(self.jobs)
 
 
-class CircuitsTests(SynchronousTestCase):
-    """When jobs wait, and for how long."""
+class Probes:
+    """Connects when the test says so."""
+
+    def __init__(self) -> None:
+        self.reached: dict[Origin, Callable[[], None]] = {}
+        self.after: list[float] = []
+
+    def begin(self, origin: Origin, reached: Callable[[], None], after: float = 1.0) -> None:
+        self.reached[origin] = reached
+        self.after.append(after)
+
+    def end(self, origin: Origin) -> None:
+        self.reached.pop(origin, None)
+
+
+class CircuitCase(SynchronousTestCase):
+    """Deliveries that end as the test says."""
 
     def setUp(self) -> None:
         self.clock = Clock()
         self.groups: list[Waiting] = []
-        self.circuits = Circuits(self.clock, self.new_waiting)
+        self.probes = Probes()
+        self.circuits = Circuits(self.clock, self.new_waiting, self.probes)
         self.next_job = 1000
 
     def new_waiting(self) -> Waiting:
@@ -69,6 +86,10 @@ class CircuitsTests(SynchronousTestCase):
         """A job that may be the probe; its id."""
         self.assertIsNone(self.wait(origin))
         return self.next_job
+
+
+class CircuitsTests(CircuitCase):
+    """When jobs wait, and for how long."""
 
     def test_no_trouble(self) -> None:
         """Nothing is known of origins that answer."""
@@ -331,6 +352,103 @@ class CircuitsTests(SynchronousTestCase):
         self.assertIsNotNone(self.wait(Origin("http", f"{ORIGINS_MAX - 1}.test", 80)))
         self.assertIsNotNone(self.wait(Origin("http", "2.test", 80)))
         self.assertIsNone(self.wait(Origin("http", "1.test", 80)))
+
+
+class ConnectingTests(CircuitCase):
+    """Where nothing listened, a connection tells that somebody does."""
+
+    def reach(self, origin: Origin = APP) -> None:
+        """Somebody listens there: it can be connected to, which ends the trying."""
+        self.probes.reached.pop(origin)()
+
+    def test_back(self) -> None:
+        """A connection ends it: all who wait are told, and everybody goes. Nobody's delivery was needed."""
+        self.unanswered(times=FAILURES)
+        self.assertEqual(self.probes.after, [1.0])
+        self.assertIsNotNone(self.wait())
+        self.reach()
+        self.assertEqual([group.ended for group in self.groups], [1])
+        self.assertEqual([self.wait() for _ in range(50)], [None] * 50)
+        self.circuits.answered(APP)
+        self.assertFalse(self.circuits.trouble)
+        self.unanswered(times=FAILURES - 1)
+        self.assertIsNone(self.wait())
+
+    def test_only_while_open(self) -> None:
+        """It is tried while the circuit is open, and no longer."""
+        self.unanswered(times=FAILURES - 1)
+        self.assertEqual(self.probes.reached, {})
+        self.unanswered()
+        self.assertIn(APP, self.probes.reached)
+        self.circuits.answered(APP)
+        self.assertEqual(self.probes.reached, {})
+
+    def test_not_for_the_silent(self) -> None:
+        """Where requests were taken and not answered, a connection would say nothing."""
+        self.unanswered(times=FAILURES - 1)
+        self.unanswered(connected=True)
+        self.assertIsNotNone(self.wait())
+        self.assertEqual(self.probes.reached, {})
+        self.unanswered(OTHER, times=FAILURES)
+        self.assertIn(OTHER, self.probes.reached)
+        self.unanswered(OTHER, connected=True)
+        self.assertEqual(self.probes.reached, {})
+
+    def test_taken_and_cut(self) -> None:
+        """What takes connections and cuts them does not flap: one failure, and it counts as silent."""
+        self.unanswered(times=FAILURES)
+        self.clock.advance(5.0)
+        self.reach()
+        self.clock.advance(0.1)
+        self.assertIsNone(self.wait())
+        self.unanswered(connected=True)
+        self.assertIsNotNone(self.wait())
+        self.assertEqual(self.probes.reached, {})
+        self.clock.advance(PAUSE_MAX)
+        self.probe()
+        self.clock.advance(CONNECTED_AFTER * 10)
+        self.assertIsNotNone(self.wait())
+
+    def test_comes_and_goes(self) -> None:
+        """What listens and is gone again before it has answered is tried less and less often, until it answers."""
+        self.unanswered(times=FAILURES)
+        for pause in (2.0, 4.0, 8.0, 16.0, 30.0, 30.0):
+            self.clock.advance(1.0)
+            self.reach()
+            self.clock.advance(0.1)
+            self.unanswered()
+            self.assertEqual(self.probes.after[-1], pause)
+            self.assertIsNotNone(self.wait())
+        self.clock.advance(1.0)
+        self.reach()
+        self.circuits.answered(APP)
+        self.unanswered(times=FAILURES)
+        self.assertEqual(self.probes.after[-1], 1.0)
+
+    def test_late_failures_after_reaching(self) -> None:
+        """Deliveries that began before it was reached, the probe among them, do not open the circuit again."""
+        self.unanswered(times=FAILURES)
+        self.clock.advance(PAUSE_MIN)
+        number, began = self.probe(), self.circuits.seconds()
+        self.clock.advance(0.5)
+        self.reach()
+        for _ in range(10):
+            self.circuits.failed(APP, number, connected=False, reason="refused", began=began)
+        self.assertIsNone(self.wait())
+
+    def test_announced_again(self) -> None:
+        """Each time it opens and stays open the log has a warning, and each time it closes a line."""
+        with capturedLogs() as events:
+            self.unanswered(times=FAILURES)
+            self.clock.advance(PAUSE_MIN)
+            self.unanswered(number=self.probe())
+            self.reach()
+            self.clock.advance(0.1)
+            self.unanswered(connected=True)
+            self.clock.advance(PAUSE_MAX)
+            self.unanswered(number=self.probe(), connected=True)
+            self.circuits.answered(APP)
+        self.assertEqual([event["event"] for event in events], ["circuit_opened", "circuit_closed"] * 2)
 
 
 class OriginTests(SynchronousTestCase):

@@ -81,9 +81,9 @@ class Rig:
         self.addCleanup(self.server.drop, self.database)
         self.receiver = await self.another_receiver()
 
-    async def another_receiver(self) -> Receiver:
-        """A receiver; its arrivals count like the first one's."""
-        receiver = Receiver(self, SECRET)
+    async def another_receiver(self, port: int = 0) -> Receiver:
+        """A receiver, on a port or any; its arrivals count like the first one's."""
+        receiver = Receiver(self, SECRET, port)
         await receiver.ready()
         self._receivers.append(receiver)
         return receiver

@@ -2,6 +2,7 @@
 
 from tests.chaos.scenarios import (
     clock,
+    comebacks,
     database,
     kills,
     limits,
@@ -24,6 +25,7 @@ SCENARIOS: dict[str, Scenario] = {
         *stops.ALL,
         *clock.ALL,
         *receivers.ALL,
+        *comebacks.ALL,
         *names.ALL,
         *patience.ALL,
         *transactions.ALL,
