@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.error import ConnectionLost, ConnectionRefusedError
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
@@ -14,8 +15,11 @@ from twisted.web.client import ResponseFailed, readBody
 from twisted.web.http_headers import Headers
 
 from slayq_tw.agent import KeepAliveAgent
+from slayq_tw.errors import DestinationRefused
+from slayq_tw.http_errors import TLSFailed
 from slayq_tw.http_reader import MAX_FIELDS, MAX_HEAD, MAX_INFORMATIONAL
 from slayq_tw.webclient import Endpoints
+from slayq_tw.weburl import Origin
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -150,6 +154,18 @@ class AgentTests(TestCase):
             self.assertEqual(self.agent.idle, int(number == 3))
         for one in self.server.met:
             one.transport.resumeProducing()
+
+    async def test_reach(self) -> None:
+        """To reach an origin is to connect and close: it gets no request, and nothing is kept."""
+        origin = Origin("http", "127.0.0.1", self.port.getHost().port)
+        left = self.server.left
+        await self.agent.reach(origin)
+        await left
+        self.assertEqual((len(self.server.met), self.server.requests, self.agent.idle), (1, [], 0))
+        await self.assertFailure(self.agent.reach(Origin("http", "127.0.0.1", 9)), ConnectionRefusedError)
+        await self.assertFailure(self.agent.reach(Origin("http", "169.254.169.254", 80)), DestinationRefused)
+        self.patch(Server, "dataReceived", lambda server, data: server.transport.write(OK))
+        await self.assertFailure(self.agent.reach(origin._replace(scheme="https")), TLSFailed, ConnectionLost)
 
     async def test_swept(self) -> None:
         """Idle connections are closed when their time is up, though nobody asks for them; those used since stay."""
