@@ -14,10 +14,8 @@ bounded, so that with very many mute names it is these, and names that nobody ha
 """
 
 from collections.abc import Callable, Collection, Sequence
-from datetime import datetime
-from enum import Enum
 from functools import partial
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import DNSLookupError
@@ -25,6 +23,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from slayq_tw.errors import NameAwaited, NameUnresolved
+from slayq_tw.look_up import Lane, LookUp, Past, Waiting
 from slayq_tw.system_resolver import in_a_thread, literal
 
 BRISK = 0.25
@@ -45,31 +44,16 @@ THREADS, THREADS_LEFT = 128, 32
 """Look-ups that run, at most, those included whose time was up; so many of them are left to known names."""
 STRAINED = 4
 """Slow look-ups from which on nobody waits in a slot for a new name."""
-COME_BACK, COME_BACK_PACE = 60.0, 100.0
-"""Seconds after which those who were told to come back do so by themselves; and how many a second."""
+COME_BACK, COME_BACK_MAX, COME_BACK_PACE = 60.0, 600.0, 100.0
+"""Seconds after which those who were told to come back do so by themselves, at least and at most; and how many a second,
+unless that would be more than the most."""
+QUEUED = 2_000
+"""Names, beside the known ones, that are looked up or wait for that; further ones have to come back by themselves."""
 REMEMBERED = 10_000
 """Names of which is remembered how their last look-up went."""
 
 Resolve: TypeAlias = Callable[[str], "Deferred[list[str]]"]
 """Looks a name up: fires with its addresses in their order of preference; fails as `system_addresses` does."""
-
-
-class Lane(Enum):
-    """What is known of a name."""
-
-    KNOWN = "known"
-    NEW = "new"
-    MUTE = "mute"
-
-
-class Waiting(Protocol):
-    """Whoever was told to come back for one name."""
-
-    def written(self, number: int, run_at: datetime) -> None:
-        """A job was put off until then."""
-
-    def over(self) -> int:
-        """The look-up is over."""
 
 
 class NameResolution:
@@ -99,10 +83,11 @@ class NameResolution:
         self._trusted = frozenset(trusted)
         self._waiting = waiting
         self._keep = keep
-        self._past: dict[str, _Past] = {}  # the one that was looked up last stands last
-        self._under_way: dict[str, _LookUp] = {}
-        self._queues: dict[Lane, dict[str, _LookUp]] = {lane: {} for lane in Lane}
-        self._running: set[_LookUp] = set()
+        self._past: dict[str, Past] = {}  # the one that was looked up last stands last
+        self._under_way: dict[str, LookUp] = {}
+        self._queues: dict[Lane, dict[str, LookUp]] = {lane: {} for lane in Lane}
+        self._running: set[LookUp] = set()
+        self._next_turn = 0.0
         self._warned = False
 
     def addresses(self, host: str, *, patient: bool = True) -> "Deferred[Sequence[str]]":
@@ -124,9 +109,11 @@ class NameResolution:
         past = self._past.get(host)
         if past is not None and now < past.fresh_until:
             return succeed(past.addresses) if past.failure is None else fail(_copy(past.failure))
-        look_up = self._under_way.get(host) or self._queue(host, past)
-        if look_up.late:
-            self._expire_later(look_up)
+        look_up = self._looked_up(host, past)
+        if look_up is None:
+            too_many = f"the host name cannot be looked up: more than {QUEUED:,} others are"
+            may_come_back = not patient and self._waiting is not None
+            return fail(self._turned_away(host) if may_come_back else NameUnresolved(too_many))
         asked: Deferred[Sequence[str]] = Deferred(look_up.askers.discard)
         look_up.askers.add(asked)
         self._begin_what_may()
@@ -145,27 +132,33 @@ class NameResolution:
         fresh = past is not None and self._clock.seconds() < past.fresh_until
         if fresh or (past is not None and past.lane is Lane.KNOWN) or host in self._trusted or literal(host):
             return None
-        look_up = self._under_way.get(host) or self._queue(host, past)
-        if look_up.late:
-            self._expire_later(look_up)
+        look_up = self._looked_up(host, past)
+        if look_up is None:
+            return self._turned_away(host)
         self._begin_what_may()
         return self._sent_away(look_up) if self._is_hopeless(look_up) else None
 
-    def _is_hopeless(self, look_up: "_LookUp") -> bool:
+    def _is_hopeless(self, look_up: LookUp) -> bool:
         """Whether nobody should wait for it in a slot, not even for a moment."""
         strained = look_up.lane is Lane.NEW and self._slow >= STRAINED
         begun = look_up.timer is not None
         over = look_up.host not in self._under_way
         return not over and (look_up.slow or look_up.waiting is not None or strained or not begun)
 
-    def _queue(self, host: str, past: "_Past | None") -> "_LookUp":
-        lane = Lane.NEW if past is None else past.lane
-        look_up = _LookUp(host, Lane.KNOWN if host in self._trusted else lane)
-        self._under_way[host] = look_up
-        self._queues[look_up.lane][host] = look_up
+    def _looked_up(self, host: str, past: Past | None) -> LookUp | None:
+        """The look-up that is under way for a host, or a new one; None when there are too many."""
+        look_up = self._under_way.get(host)
+        if look_up is not None:
+            if look_up.late:
+                self._expire_later(look_up)
+            return look_up
+        lane = Lane.KNOWN if host in self._trusted else Lane.NEW if past is None else past.lane
+        if lane is not Lane.KNOWN and len(self._under_way) >= QUEUED:
+            return None
+        look_up = self._under_way[host] = self._queues[lane][host] = LookUp(host, lane)
         return look_up
 
-    def _lose_patience(self, look_up: "_LookUp", asked: "Deferred[Sequence[str]]") -> None:
+    def _lose_patience(self, look_up: LookUp, asked: "Deferred[Sequence[str]]") -> None:
         """Have an asker wait for a moment only, or not at all."""
         if self._is_hopeless(look_up):
             self._send_away(look_up, asked)
@@ -180,18 +173,26 @@ class NameResolution:
 
         asked.addBoth(settled)
 
-    def _send_away(self, look_up: "_LookUp", asked: "Deferred[Sequence[str]]") -> None:
+    def _send_away(self, look_up: LookUp, asked: "Deferred[Sequence[str]]") -> None:
         look_up.askers.discard(asked)
         asked.errback(self._sent_away(look_up))
 
-    def _sent_away(self, look_up: "_LookUp") -> NameAwaited:
+    def _sent_away(self, look_up: LookUp) -> NameAwaited:
         if look_up.waiting is None:
             assert self._waiting is not None
             look_up.waiting = self._waiting()
-        look_up.sent_away += 1
-        queued = sum(map(len, self._queues.values()))
-        seconds = COME_BACK + (queued + look_up.sent_away) / COME_BACK_PACE
-        return NameAwaited(look_up.host, seconds, look_up.waiting.written)
+        return NameAwaited(look_up.host, self._turn(), look_up.waiting.written)
+
+    def _turned_away(self, host: str) -> NameAwaited:
+        """For a name that there is no room for: nobody will say when to come back."""
+        return NameAwaited(host, self._turn(), lambda number, run_at: None)
+
+    def _turn(self) -> float:
+        """Seconds until the next one may come back by itself."""
+        now = self._clock.seconds()
+        turn = max(now + COME_BACK, min(self._next_turn, now + COME_BACK_MAX))
+        self._next_turn = turn + 1 / COME_BACK_PACE
+        return float(turn - now)
 
     @property
     def _slow(self) -> int:
@@ -210,29 +211,29 @@ class NameResolution:
             while queue and self._may_begin(lane):
                 self._begin(queue.pop(next(iter(queue))))
 
-    def _begin(self, look_up: "_LookUp") -> None:
+    def _begin(self, look_up: LookUp) -> None:
         look_up.slow = look_up.lane is Lane.MUTE
         self._running.add(look_up)
         look_up.timer = self._clock.callLater(BRISK, self._is_slow, look_up)
         self._resolve(look_up.host).addBoth(self._ended, look_up)
 
-    def _is_slow(self, look_up: "_LookUp") -> None:
+    def _is_slow(self, look_up: LookUp) -> None:
         look_up.slow = look_up.past_brisk = True
         self._warn(look_up.host)
         self._expire_later(look_up, TIMEOUT - BRISK)
         self._begin_what_may()
 
-    def _expire_later(self, look_up: "_LookUp", seconds: float = TIMEOUT) -> None:
+    def _expire_later(self, look_up: LookUp, seconds: float = TIMEOUT) -> None:
         if look_up.timer is None or not look_up.timer.active():
             look_up.timer = self._clock.callLater(seconds, self._expire, look_up)
 
-    def _expire(self, look_up: "_LookUp") -> None:
+    def _expire(self, look_up: LookUp) -> None:
         """Its time is up; it may still go on, and whoever asks again waits for what comes of it."""
         look_up.late = True
         text = f"the host name cannot be looked up: no answer within {TIMEOUT:g} s"
         self._settle(look_up, Failure(NameUnresolved(text)))
 
-    def _ended(self, result: "list[str] | Failure", look_up: "_LookUp") -> None:
+    def _ended(self, result: "list[str] | Failure", look_up: LookUp) -> None:
         if look_up.timer.active():
             look_up.timer.cancel()
         self._running.discard(look_up)
@@ -244,7 +245,7 @@ class NameResolution:
             result = Failure(DNSLookupError("no address"))
         self._settle(look_up, result)
 
-    def _settle(self, look_up: "_LookUp", result: "list[str] | Failure") -> None:
+    def _settle(self, look_up: LookUp, result: "list[str] | Failure") -> None:
         """Remember what came of a look-up, and tell everybody."""
         now = self._clock.seconds()
         self._past.pop(look_up.host, None)
@@ -253,19 +254,18 @@ class NameResolution:
             del self._past[next(iter(self._past))]
         askers, look_up.askers = look_up.askers, set()
         waiting, look_up.waiting = look_up.waiting, None
-        look_up.sent_away = 0
         self._begin_what_may()
         for asked in askers:
             asked.callback(_copy(result) if isinstance(result, Failure) else result)
         if waiting is not None:
             waiting.over()
 
-    def _remembered(self, look_up: "_LookUp", result: "list[str] | Failure", now: float) -> "_Past":
+    def _remembered(self, look_up: LookUp, result: "list[str] | Failure", now: float) -> Past:
         if not isinstance(result, Failure):
-            return _Past(Lane.KNOWN, now + KEPT * self._keep, result, None)
+            return Past(Lane.KNOWN, now + KEPT * self._keep, result, None)
         mute = look_up.past_brisk and result.check(NameUnresolved) is not None
         lane, kept = (Lane.MUTE, KEPT_MUTE) if mute else (Lane.NEW, KEPT / 2)
-        return _Past(lane, now + kept * self._keep, [], result)
+        return Past(lane, now + kept * self._keep, [], result)
 
     def _warn(self, host: str) -> None:
         """Say once that many names get no answer, and `_ended` when that is over."""
@@ -279,52 +279,6 @@ class NameResolution:
                 count=slow,
                 host=host,
             )
-
-
-class _Past:
-    """How a name's last look-up went.
-
-    Attributes:
-        lane: where the next one belongs.
-        fresh_until: until when it serves further askers.
-        addresses, failure: what came of it.
-    """
-
-    __slots__ = ("addresses", "failure", "fresh_until", "lane")
-
-    def __init__(
-        self, lane: Lane, fresh_until: float, addresses: Sequence[str], failure: Failure | None
-    ) -> None:
-        self.lane = lane
-        self.fresh_until = fresh_until
-        self.addresses = addresses
-        self.failure = failure
-
-
-class _LookUp:
-    """One look-up, queued, running or late.
-
-    Attributes:
-        host, lane: of what.
-        slow: whether it counts as slow: from the beginning, for a mute name.
-        past_brisk: whether it has taken longer than `BRISK`.
-        late: whether its time was up.
-        timer: until it is slow, then until its time is up.
-        askers: who waits.
-        waiting: the jobs of those who were sent away; None while there are none.
-        sent_away: how many that were.
-    """
-
-    __slots__ = ("askers", "host", "lane", "late", "past_brisk", "sent_away", "slow", "timer", "waiting")
-
-    def __init__(self, host: str, lane: Lane) -> None:
-        self.host = host
-        self.lane = lane
-        self.slow = self.past_brisk = self.late = False
-        self.timer: Any = None
-        self.askers: set[Deferred[Sequence[str]]] = set()
-        self.waiting: Waiting | None = None
-        self.sent_away = 0
 
 
 def _copy(failure: Failure) -> Failure:

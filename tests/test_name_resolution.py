@@ -300,7 +300,7 @@ class PatienceTests(ResolutionCase):
         error = self.sent_away(asking)
         self.assertEqual(str(error), "the name new.test is still being looked up")
         self.assertEqual(error.written, self.groups[0].written)
-        self.assertEqual(error.seconds, 60.01)
+        self.assertEqual(error.seconds, 60.0)
         self.sent_away(self.ask("new.test", patient=False))
         self.assertEqual([group.ended for group in self.groups], [0])
         self.end("new.test", ["10.0.0.1"])
@@ -353,6 +353,29 @@ class PatienceTests(ResolutionCase):
             self.end(f"new-{number}.test", ["10.0.0.1"])
         self.end("new.test", ["10.0.0.1"])
         self.assertEqual([group.ended for group in self.groups], [1])
+
+    def test_too_many(self) -> None:
+        """However many names somebody thinks of, the look-ups that wait for their turn are bounded; known names pass."""
+        self.know("app.test")
+        for number in range(10_000):
+            asking = self.ask(f"dead-{number}.test", patient=False)
+            if number >= PLACES:
+                self.sent_away(asking)
+        self.assertEqual(len(self.names._under_way), 2000)
+        self.assertEqual(len(self.groups), 2000 - PLACES)
+        late = self.sent_away(self.ask("dead-9999.test", patient=False))
+        self.assertGreater(late.seconds, 100.0)
+        late.written(1, datetime(2026, 1, 1))
+        for _ in range(100_000):
+            self.names.awaited("dead-9999.test")
+        awaited = self.names.awaited("dead-9999.test")
+        assert awaited is not None
+        self.assertLessEqual(awaited.seconds, 600.0)
+        failure = self.failureResultOf(self.ask("dead-9999.test"), NameUnresolved)
+        self.assertIn("more than 2,000 others", str(failure.value))
+        known = self.ask("app.test", patient=False)
+        self.end("app.test", ["10.0.0.1"])
+        self.successResultOf(known)
 
     def test_trusted(self) -> None:
         """The operator's own host is waited for."""
