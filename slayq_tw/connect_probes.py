@@ -14,7 +14,7 @@ from slayq_tw.errors import DestinationRefused
 from slayq_tw.http_failures import TRANSPORT_ERRORS
 from slayq_tw.weburl import Origin
 
-AT_FIRST, EVERY_FIRST, EVERY_LATER = 10, 1.0, 1.5
+AT_FIRST, EVERY_FIRST, EVERY_LATER = 10, 1.0, 1.2
 """So many times it is tried each second, and then at an interval that leaves time for the rest of two: the events that
 have waited must be claimed again."""
 TIMEOUT = 3.0

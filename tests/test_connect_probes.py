@@ -53,12 +53,14 @@ class ConnectProbesTests(SynchronousTestCase):
         """Each second at first, and then so often that a new listener is found within two, for ever."""
         self.begin()
         self.turn(15.01)
-        self.assertEqual(self.times(), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.5, 13.0, 14.5])
+        self.assertEqual(
+            self.times(), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.2, 12.4, 13.6, 14.8]
+        )
         self.tried.clear()
         self.turn(100_000.0)
         self.tried.clear()
         self.turn(20.0)
-        self.assertGreaterEqual(len(self.tried), 13)
+        self.assertGreaterEqual(len(self.tried), 16)
         self.assertEqual(self.reached, [])
 
     def test_reached(self) -> None:
