@@ -95,6 +95,18 @@ class KeepAliveAgent:
             return connection.post(request, document)
         return self._on_new_connection(request.origin, lambda new: new.post(request, document))
 
+    def reach(self, origin: Origin) -> "Deferred[None]":
+        """Connect as for a request, to the end of the TLS handshake, and close at once.
+
+        Fails with what connecting failed with.
+        """
+
+        async def connect_and_close() -> None:
+            connection = await self._connect_in_time(origin)
+            connection.close()
+
+        return Deferred.fromCoroutine(connect_and_close())
+
     def close_idle(self) -> "Deferred[None]":
         """Close the idle connections; fires when none is open any more, those in use included."""
         for idle in self._idle.values():

@@ -6,7 +6,6 @@ from typing import Any
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.error import DNSLookupError
 from twisted.internet.interfaces import (
     IHostnameResolver,
     IProtocol,
@@ -19,7 +18,7 @@ from zope.interface import implementer
 
 from slayq_tw.destinations import DestinationRules
 from slayq_tw.errors import DestinationRefused
-from slayq_tw.hostaddr import addresses_of
+from slayq_tw.name_resolution import NameResolution
 
 
 @implementer(IStreamClientEndpoint)
@@ -32,27 +31,41 @@ class CheckedEndpoint:
     networks.)
 
     Args:
-        reactor: connects and resolves.
+        reactor: connects.
         host, port: where to.
         rules: which addresses may be connected to.
-        timeout: seconds for resolving, and for connecting to each address.
+        timeout: seconds for connecting to each address.
+        names: resolves.
+        patient: see `NameResolution.addresses`.
     """
 
-    def __init__(self, reactor: Any, host: str, port: int, rules: DestinationRules, timeout: float) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        host: str,
+        port: int,
+        rules: DestinationRules,
+        timeout: float,
+        names: NameResolution,
+        *,
+        patient: bool = True,
+    ) -> None:
         self._reactor = reactor
         self._host = host
         self._port = port
         self._rules = rules
         self._timeout = timeout
+        self._names = names
+        self._patient = patient
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
-        """As IStreamClientEndpoint's; fails with `DestinationRefused` when no address is allowed."""
+        """As IStreamClientEndpoint's; fails with `DestinationRefused` when no address is allowed, or as
+        `NameResolution.addresses` does.
+        """
         return Deferred.fromCoroutine(self._connect(protocolFactory))
 
     async def _connect(self, factory: IProtocolFactory) -> IProtocol:
-        found = await addresses_of(self._host, self._reactor, self._timeout)
-        if not found:
-            raise DNSLookupError(self._host)
+        found = await self._names.addresses(self._host, patient=self._patient)
         faults = [self._rules.address_fault(address) for address in found]
         allowed = [address for address, fault in zip(found, faults, strict=True) if fault is None]
         if not allowed:

@@ -12,6 +12,7 @@ once (`Recall`); if this process has ended by then, they come up by themselves.
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from twisted.logger import Logger
@@ -20,7 +21,8 @@ from slayq_tw.webclient import CONNECT_TIMEOUT
 from slayq_tw.weburl import Origin, shown_origin
 
 FAILURES = 5
-"""Deliveries without an answer, with no answer to any other in between, after which an origin's circuit opens."""
+"""Deliveries without an answer, with no answer to any other in between, after which an origin's circuit opens. One that
+ends without an answer while another one is answered says nothing: it is that function that hangs, not its origin."""
 PAUSE_MIN, PAUSE_MAX = 1.0, 30.0
 """Seconds until the first probe, and between two at most; each pause is twice the one before."""
 PACE = 100.0
@@ -35,6 +37,8 @@ ORIGINS_MAX = 1000
 """Origins that are remembered."""
 FORGET_AFTER = 3600.0
 """Seconds after its last failure for which an origin is remembered; longer than deliveries take."""
+HEARD_MAX = 10_000
+"""Origins of which is known when they last answered."""
 
 
 class Waiting(Protocol):
@@ -47,6 +51,16 @@ class Waiting(Protocol):
 
     def over(self) -> int:
         """They need not wait any longer; how many there are."""
+
+
+class Probes(Protocol):
+    """Who finds out by connecting whether an origin is there again."""
+
+    def begin(self, origin: Origin, reached: Callable[[], None], after: float = ...) -> None:
+        """Try it until it is reached."""
+
+    def end(self, origin: Origin) -> None:
+        """Try it no more."""
 
 
 class Wait(NamedTuple):
@@ -69,6 +83,7 @@ class _Circuit:
         failures: in a row.
         failed_at: the last one; this and all times are the clock's.
         silent: whether one of them had a connection.
+        reached: whether it was closed because the origin could be connected to, and nothing was answered since.
         waiting: who waits; None while the circuit is closed.
         next_turn: when the last of these comes up, and so at the earliest the next.
         probe: id of the job whose delivery is the probe.
@@ -78,6 +93,7 @@ class _Circuit:
     failures: int = 0
     failed_at: float = 0.0
     silent: bool = False
+    reached: bool = False
     waiting: Waiting | None = None
     opened_at: float = 0.0
     pause: float = PAUSE_MIN
@@ -99,23 +115,35 @@ class Circuits:
     during the request, an answer may take minutes; where failures were those of connecting, a probe that is still
     under way after `CONNECTED_AFTER` counts as answered.
 
+    Where all failures were those of connecting, it is also found out by connecting, which costs the receiver nothing
+    and charges nobody. A connection closes the circuit. If the next delivery fails all the same, it opens again: for a
+    receiver that takes connections and does not answer, as if nobody had connected; otherwise it is tried less often,
+    until there is an answer.
+
     Args:
         clock: IReactorTime, on monotonic time.
         waiting: makes a new collection of waiting jobs.
+        probes: connect; None for nobody.
     """
 
     log = Logger()
 
-    def __init__(self, clock: Any, waiting: Callable[[], Waiting]) -> None:
+    def __init__(self, clock: Any, waiting: Callable[[], Waiting], probes: Probes | None = None) -> None:
         self._clock = clock
         self._new_waiting = waiting
+        self._probes = probes
         self._circuits: dict[Origin, _Circuit] = {}  # by failed_at
         self._open = 0
+        self._heard: dict[Origin, float] = {}
 
     @property
     def trouble(self) -> bool:
-        """Whether any origin is in trouble. If not, `ask` and `answered` need not be called."""
+        """Whether any origin is in trouble. If not, `ask` need not be called."""
         return bool(self._circuits)
+
+    def seconds(self) -> float:
+        """The moment, for `failed`."""
+        return float(self._clock.seconds())
 
     def ask(self, origin: Origin, number: int, *, serial: bool = False, at_once: bool = False) -> Wait | None:
         """Whether a delivery has to wait; if not, it begins now, and its end is to be reported.
@@ -147,11 +175,35 @@ class Circuits:
 
     def answered(self, origin: Origin) -> None:
         """The origin has answered, whatever it said."""
+        self._hear(origin)
+        if self._circuits:
+            self._end(origin)
+
+    def _hear(self, origin: Origin) -> None:
+        if len(self._heard) >= HEARD_MAX and origin not in self._heard:
+            self._heard.clear()  # costs no more than that a failure counts that should not
+        self._heard[origin] = self._clock.seconds()
+
+    def _reached(self, origin: Origin) -> None:
+        """The origin could be connected to: deliveries may go there, but a single failure shows that it was no use."""
+        circuit = self._circuits.get(origin)
+        if circuit is None or circuit.waiting is None:
+            return
+        self._hear(origin)  # what failed before does not speak against that
+        self._close(origin, circuit)
+        circuit.waiting = circuit.probe = None
+        circuit.announced = False
+        circuit.failures = FAILURES - 1
+        circuit.reached = True
+
+    def _end(self, origin: Origin) -> None:
         circuit = self._circuits.pop(origin, None)
         if circuit is not None and circuit.waiting is not None:
             self._close(origin, circuit)
 
-    def failed(self, origin: Origin, number: int, *, connected: bool, reason: str) -> None:
+    def failed(
+        self, origin: Origin, number: int, *, connected: bool, reason: str, began: float | None = None
+    ) -> None:
         """A delivery ended without an answer.
 
         Args:
@@ -159,10 +211,16 @@ class Circuits:
             number: the job's id.
             connected: whether a connection stood.
             reason: one line for the log.
+            began: when it began, by `seconds`; None for now.
         """
         now = self._clock.seconds()
+        if began is not None and self._heard.get(origin, began) > began:
+            return
         self._forget(now)
-        circuit = self._circuits.pop(origin, None) or _Circuit()
+        circuit = self._circuits.pop(origin, None)
+        if circuit is None:
+            circuit = _Circuit()
+            self._make_room()
         self._circuits[origin] = circuit
         circuit.failures += 1
         circuit.failed_at = now
@@ -172,12 +230,18 @@ class Circuits:
                 self._open += 1
                 circuit.waiting = self._new_waiting()
                 circuit.opened_at = now
+                if circuit.reached:
+                    circuit.pause = min(circuit.pause * 2, PAUSE_MAX)
                 circuit.retry_at = now + circuit.pause
+                if self._probes is not None and not circuit.silent:
+                    self._probes.begin(origin, partial(self._reached, origin), circuit.pause)
         elif circuit.probe == number:
             circuit.probe = None
             circuit.pause = min(circuit.pause * 2, PAUSE_MAX)
             circuit.retry_at = now + circuit.pause
             self._announce(origin, circuit, reason)
+        if self._probes is not None and circuit.silent:
+            self._probes.end(origin)
 
     def withdrawn(self, number: int) -> None:
         """The delivery of a job was given up; that says nothing about its origin."""
@@ -186,11 +250,16 @@ class Circuits:
                 circuit.probe = None
 
     def _forget(self, now: float) -> None:
+        """End what lies too far back."""
         while self._circuits:
             origin, circuit = next(iter(self._circuits.items()))
-            if len(self._circuits) < ORIGINS_MAX and now - circuit.failed_at < FORGET_AFTER:
+            if now - circuit.failed_at < FORGET_AFTER:
                 return
-            self.answered(origin)
+            self._end(origin)
+
+    def _make_room(self) -> None:
+        while len(self._circuits) >= ORIGINS_MAX:
+            self._end(next(iter(self._circuits)))
 
     def _announce(self, origin: Origin, circuit: _Circuit, reason: str) -> None:
         if circuit.announced or circuit.waiting is None:
@@ -209,6 +278,8 @@ class Circuits:
 
     def _close(self, origin: Origin, circuit: _Circuit) -> None:
         self._open -= 1
+        if self._probes is not None:
+            self._probes.end(origin)
         count = circuit.waiting.over() if circuit.waiting is not None else 0
         if circuit.announced:
             self.log.info(

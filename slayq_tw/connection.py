@@ -1,7 +1,7 @@
 """One asynchronous Postgres connection that notices its own death, and comes back.
 
-txpostgres leaves four things to its user, and this module adds them: host names are resolved through the reactor
-(libpq would block it), connecting is bounded in time, closing with a query in flight leaves nothing behind in the
+txpostgres leaves four things to its user, and this module adds them: host names are resolved beforehand (libpq would
+block the reactor), connecting is bounded in time, closing with a query in flight leaves nothing behind in the
 reactor, and a connection that dies while idle reports it once instead of logging a traceback.
 """
 
@@ -18,6 +18,7 @@ from slayq_tw.candidates import Candidate, candidates
 from slayq_tw.detector import Detector
 from slayq_tw.errors import DatabaseMute, DatabaseUnavailable
 from slayq_tw.hostaddr import resolved
+from slayq_tw.name_resolution import NameResolution
 from slayq_tw.outage import Outage
 from slayq_tw.pgerrors import one_line
 
@@ -47,19 +48,27 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]  # txpostgres has
     Args:
         parameters: libpq keywords. Several hosts are tried one after the other, see `slayq_tw.candidates`. Whatever they,
             the environment, the role or the database say of it, text goes to and fro as UTF-8.
-        reactor: timers, readers and name resolution.
+        reactor: timers and readers.
         outage: is told of losses; shared by the connections to one database.
+        names: looks host names up; None for one of its own.
 
     Attributes:
         heard_at: when the server last answered on it, in seconds of the reactor.
     """
 
-    def __init__(self, parameters: Mapping[str, str], reactor: Any, outage: Outage | None = None) -> None:
+    def __init__(
+        self,
+        parameters: Mapping[str, str],
+        reactor: Any,
+        outage: Outage | None = None,
+        names: NameResolution | None = None,
+    ) -> None:
         self.detector: Any
         self.heard_at = 0.0
         super().__init__(reactor=reactor, detector=Detector(reactor, outage or Outage(reactor)))
         self.detector.setReconnectable(self)
         self._opening = False
+        self._names = names or NameResolution(reactor, keep=False)
         self._abandoned = False
         self._looking_up: Deferred[dict[str, str]] | None = None
         self._hung: set[Candidate] = set()  # hosts and addresses that gave no answer, and are tried last
@@ -123,7 +132,7 @@ class Connection(txpostgres.Connection):  # type: ignore[misc]  # txpostgres has
 
     async def _open_host(self, host: Candidate, timeout: float) -> None:
         """One host, through the first of its addresses that leads in. They are looked up each time: they may change."""
-        self._looking_up = Deferred.fromCoroutine(resolved(dict(host), self.reactor, timeout))
+        self._looking_up = Deferred.fromCoroutine(resolved(dict(host), self._names, self.reactor, timeout))
         try:
             parameters = await self._looking_up
         except CancelledError as error:

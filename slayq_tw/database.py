@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 from slayq_tw.allowance import LONGEST, Allowances
 from slayq_tw.connection import Connection
 from slayq_tw.errors import DatabaseError, DatabaseMute, DatabaseUnavailable
+from slayq_tw.name_resolution import NameResolution
 from slayq_tw.outage import Outage
 from slayq_tw.pgerrors import TOO_LONG, may_pass, translate
 from slayq_tw.suspicion import Suspicion
@@ -50,7 +51,7 @@ class Database:
 
     Args:
         parameters: libpq keywords.
-        reactor: timers, readers and name resolution.
+        reactor: timers and readers.
         display: how the log names this database: without its password.
         size: connections, all opened at start. One of several is kept free for what is urgent.
 
@@ -66,7 +67,8 @@ class Database:
         self._reactor = reactor
         self._display = display
         self.outage = Outage(reactor, display)
-        self._connections = [Connection(parameters, reactor, self.outage) for _ in range(size)]
+        names = NameResolution(reactor, keep=False)
+        self._connections = [Connection(parameters, reactor, self.outage, names) for _ in range(size)]
         self._idle = list(self._connections)
         self._slots = DeferredSemaphore(max(1, size - 1))
         self._kept = DeferredSemaphore(1) if size > 1 else self._slots

@@ -13,15 +13,16 @@ from twisted.web.http import PotentialDataLoss
 from twisted.web.iweb import IResponse
 
 from slayq_tw.deadlines import Deadlines
+from slayq_tw.destinations import Kind, kind_of
 from slayq_tw.document import LateDocument
-from slayq_tw.errors import DeliveryError, DestinationRefused, NoAnswer
+from slayq_tw.errors import DeliveryError, DestinationRefused, NameAwaited, NoAnswer
 from slayq_tw.http_failures import NO_CONNECTION, TRANSPORT_ERRORS, described, innermost
 from slayq_tw.http_response import Response
 from slayq_tw.keyring import Keyring
 from slayq_tw.posting import Post
 from slayq_tw.redaction import excerpt, redacted, secrets_of
 from slayq_tw.retry import Outcome, outcome_for
-from slayq_tw.weburl import display_url, redirected
+from slayq_tw.weburl import display_url, origin_of, redirected
 
 MAX_REDIRECTS = 3
 MAX_ANSWER = 1024 * 1024
@@ -59,11 +60,14 @@ class WebhookSender:
         following: posts to where a receiver redirects.
         clock: IReactorTime, for the time-outs.
         keyring: who signs for whom.
+        outward: posts to where a receiver with a public address redirects; None for `following`.
     """
 
-    def __init__(self, first: Post, following: Post, clock: Any, keyring: Keyring) -> None:
+    def __init__(
+        self, first: Post, following: Post, clock: Any, keyring: Keyring, outward: Post | None = None
+    ) -> None:
         self._first = first
-        self._following = following
+        self._redirects = _Redirects(following, following if outward is None else outward)
         self._keyring = keyring
         self._deadlines: Deadlines[_Delivery] = Deadlines(clock, _Delivery.give_up)
 
@@ -81,13 +85,38 @@ class WebhookSender:
         Returns:
             A Deferred. It fails with DeliveryError when there is no complete answer: the text names URL and cause;
             with NoAnswer, which is one, when nothing has come back at all; with DestinationRefused when nothing may be
-            delivered there, or where a redirect leads; with CancelledError when the caller cancelled.
+            delivered there, or where a redirect leads; with NameAwaited when it should be tried later, since the host
+            name is still being looked up; with CancelledError when the caller cancelled.
         """
         document = LateDocument(body, self._keyring, url, webhook_id)
-        delivery = _Delivery(url, document, timeout, self._following, self._deadlines)
+        delivery = _Delivery(url, document, timeout, self._redirects, self._deadlines)
         self._deadlines.add(delivery, timeout)
         delivery.post(self._first)
         return delivery.over
+
+
+@dataclass(frozen=True, slots=True)
+class _Redirects:
+    """Who posts to where a receiver redirects.
+
+    A receiver on the internet must not send signed documents into the operator's own networks, where the daemon may
+    go and the receiver may not.
+
+    Attributes:
+        inward: for receivers in these networks.
+        outward: for all others.
+    """
+
+    inward: Post
+    outward: Post
+
+    def post(self, response: IResponse) -> Post:
+        """Who follows the redirect of this response."""
+        found: Any = response
+        while found is not None and not isinstance(found, Response):
+            found = getattr(found, "original", None)  # what treq wraps
+        peer = None if found is None else found.peer
+        return self.outward if peer is None or kind_of(peer) is Kind.PUBLIC else self.inward
 
 
 class _Delivery:
@@ -96,7 +125,8 @@ class _Delivery:
     Callbacks rather than a coroutine, and no Deferred that is not needed: this is what each delivery runs through.
 
     Args:
-        url, document, timeout, following: see `WebhookSender`.
+        url, document, timeout: see `WebhookSender`.
+        following: posts to where a receiver redirects.
         deadlines: where it waits for its time-out, until it is over.
 
     Attributes:
@@ -120,7 +150,7 @@ class _Delivery:
         url: str,
         document: LateDocument,
         timeout: float,
-        following: Post,
+        following: _Redirects,
         deadlines: "Deadlines[_Delivery]",
     ) -> None:
         self.over: Deferred[Answer] = Deferred(self._cancelled)
@@ -189,7 +219,7 @@ class _Delivery:
         if not delivered and outcome is not Outcome.GONE:
             self._redact(answer)
         if answer.location is not None and outcome is Outcome.REDIRECT:
-            self._redirected(answer, answer.location)
+            self._redirected(answer, answer.location, response)
         elif not self.over.called:
             self._deadlines.discard(self, self._timeout)
             self.over.callback(answer)
@@ -201,7 +231,7 @@ class _Delivery:
         answer.reason = redacted(answer.reason, secrets)
         answer.excerpt = redacted(answer.excerpt, secrets)
 
-    def _redirected(self, answer: Answer, location: str) -> None:
+    def _redirected(self, answer: Answer, location: str, response: IResponse) -> None:
         if self._redirects == MAX_REDIRECTS:
             self._end_with(DeliveryError(f"POST {answer.url}: more than {MAX_REDIRECTS} redirects"))
             return
@@ -214,9 +244,13 @@ class _Delivery:
             where = f"{display_url(target)}, which has another secret"
             self._end_with(DeliveryError(f"POST {answer.url}: {answer.status} to {where}"))
             return
+        if origin_of(self._url).scheme == "https" and origin_of(target).scheme != "https":
+            where = f"{display_url(target)}, which is not encrypted as this was"
+            self._end_with(DeliveryError(f"POST {answer.url}: {answer.status} to {where}"))
+            return
         self._redirects += 1
         self._url = target
-        self.post(self._following)
+        self.post(self._following.post(response))
 
     def _failed(self, failure: Failure) -> None:
         self._under_way = None
@@ -229,6 +263,9 @@ class _Delivery:
         cause = innermost(failure.value)
         if isinstance(cause, CancelledError | ConnectingCancelledError):
             self._end_with(CancelledError())
+            return
+        if isinstance(cause, NameAwaited):
+            self._end_with(cause)
             return
         text = f"POST {display_url(self._url)}: {described(cause)}"
         if not self._reached and isinstance(cause, (*NO_CONNECTION, ConnectionClosed)):

@@ -64,10 +64,12 @@ class DestinationRules:
     Attributes:
         allow_private_networks: whether private and loopback addresses may be posted to.
         allowed_origins: None for any.
+        public_only: whether it is a receiver with a public address that leads there, by a redirect.
     """
 
     allow_private_networks: bool = True
     allowed_origins: frozenset[Origin] | None = None
+    public_only: bool = False
 
     def address_fault(self, address: str) -> str | None:
         """Why an address may not be connected to: None, or the end of a sentence that begins with it."""
@@ -77,6 +79,8 @@ class DestinationRules:
             return "is no IP address"
         if kind is Kind.PUBLIC:
             return None
+        if kind in _SHUT_BY_SETTING and self.allow_private_networks and self.public_only:
+            return f"is {kind.value}; a receiver with a public address may not redirect there"
         if kind in _SHUT_BY_SETTING:
             return (
                 None if self.allow_private_networks else f"is {kind.value}; allow_private_networks is false"

@@ -1,5 +1,8 @@
 """The exception tree. Each message says what is wrong, where, and what to do about it."""
 
+from collections.abc import Callable
+from datetime import datetime
+
 
 class SlayQError(Exception):
     """Root of what this package raises on purpose."""
@@ -31,6 +34,24 @@ class NoAnswer(DeliveryError):
 
 class DestinationRefused(SlayQError):
     """No delivery may go where this one would: the job fails for good, with this text as its `last_error`."""
+
+
+class NameUnresolved(SlayQError):
+    """A host name could not be looked up: whether it has an address is not known."""
+
+
+class NameAwaited(NameUnresolved):
+    """A host name is still being looked up, and whoever asked should not wait for it but come back.
+
+    Attributes:
+        seconds: until when, at the latest.
+        written: to be told the job's id and its new `run_at`, when that is stored: it is then due with the name.
+    """
+
+    def __init__(self, host: str, seconds: float, written: Callable[[int, datetime], None]) -> None:
+        super().__init__(f"the name {host} is still being looked up")
+        self.seconds = seconds
+        self.written = written
 
 
 class DatabaseError(SlayQError):

@@ -44,6 +44,7 @@ class Connection(Protocol):
     Attributes:
         origin: as given.
         idle_since: seconds on the clock, kept by the pool.
+        peer: the IP address at the other end; None until it stands.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Connection(Protocol):
     ) -> None:
         self.origin = origin
         self.idle_since = 0.0
+        self.peer: str | None = None
         self._secure = origin.scheme == "https"
         self._clock = clock
         self._released = released
@@ -78,6 +80,7 @@ class Connection(Protocol):
         self._tcp = self.transport.transport if self._secure else self.transport  # type: ignore[union-attr]
         handle = self._tcp.getHandle() if hasattr(self._tcp, "getHandle") else None
         self._socket = handle if isinstance(handle, socket.socket) else None
+        self.peer = getattr(self._tcp.getPeer(), "host", None)
 
     def handshakeCompleted(self) -> None:
         """TLS stands, the certificate is right."""

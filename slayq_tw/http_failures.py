@@ -14,13 +14,14 @@ from twisted.internet.error import (
 )
 from twisted.web.client import RequestGenerationFailed, ResponseFailed
 
-from slayq_tw.errors import DeliveryError
+from slayq_tw.errors import DeliveryError, NameUnresolved
 from slayq_tw.http_errors import ConnectTimedOut, ExchangeError, TLSFailed
 
 NO_CONNECTION = (
     ConnectError,
     ConnectTimedOut,
     DNSLookupError,
+    NameUnresolved,
     OpenSSLError,
     TLSFailed,
     UnsupportedAddressFamily,
@@ -53,6 +54,6 @@ def described(cause: BaseException | None) -> str:
     if isinstance(cause, DNSLookupError):
         return "the host name has no address"
     text = " ".join(str(cause).split()).rstrip(".")
-    if isinstance(cause, ConnectError | ConnectionClosed | DeliveryError | ExchangeError):
+    if isinstance(cause, ConnectError | ConnectionClosed | DeliveryError | ExchangeError | NameUnresolved):
         return text or type(cause).__name__
     return f"{type(cause).__name__}: {text}" if text else type(cause).__name__

@@ -17,7 +17,13 @@ DONE = Failure(ResponseDone())
 
 
 class Source(Protocol):
-    """Where a response's body comes from: its connection, for as long as the exchange lasts."""
+    """Where a response's body comes from: its connection, for as long as the exchange lasts.
+
+    Attributes:
+        peer: the IP address at the other end.
+    """
+
+    peer: str | None
 
     def abort(self) -> None:
         """Close at once; the body ends with an error."""
@@ -43,6 +49,7 @@ class Response:
         phrase: its reason.
         fields: the header fields in their order, names as they came.
         request: what it answers.
+        peer: the IP address that it came from.
     """
 
     __slots__ = (
@@ -54,6 +61,7 @@ class Response:
         "_source",
         "code",
         "fields",
+        "peer",
         "phrase",
         "previousResponse",
         "request",
@@ -70,6 +78,7 @@ class Response:
         source: Source,
     ) -> None:
         self.request = request
+        self.peer = source.peer
         self.version = version
         self.code = code
         self.phrase = phrase

@@ -46,6 +46,7 @@ class Recall(Service):
         self._wake = wake
         self._clock = clock
         self._groups: dict[WaitingJobs, None] = {}
+        self._remembered = 0
         self._due: dict[int, datetime] = {}
         self._writing: Deferred[None] | None = None
 
@@ -58,7 +59,11 @@ class Recall(Service):
     @property
     def full(self) -> bool:
         """Whether no more jobs can be remembered."""
-        return sum(map(len, self._groups)) >= REMEMBERED
+        return self._remembered >= REMEMBERED
+
+    def remembers(self, change: int) -> None:
+        """Of a collection: it remembers so many jobs more, or fewer."""
+        self._remembered += change
 
     def stopService(self) -> "Deferred[None]":
         """Bring all back, for a moment at most."""
@@ -129,13 +134,17 @@ class WaitingJobs:
         """A job was put off until then. It may be told late, when there is nothing to wait for any more."""
         if self._over:
             self._recall.bring_back({number: run_at})
-        elif number in self._run_at or not self._recall.full:
+        elif number in self._run_at:
             self._run_at[number] = run_at
+        elif not self._recall.full:
+            self._run_at[number] = run_at
+            self._recall.remembers(1)
 
     def over(self) -> int:
         """There is nothing to wait for any more; how many jobs have waited."""
         self._over = True
         jobs, self._run_at = self._run_at, {}
+        self._recall.remembers(-len(jobs))
         self._recall.ended(self)
         self._recall.bring_back(jobs)
         return len(jobs)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from twisted.application.service import MultiService
@@ -14,6 +15,7 @@ from slayq_tw.circuit import Circuits
 from slayq_tw.claims import Claimer
 from slayq_tw.config import Config
 from slayq_tw.configcheck import CRON_IDENTIFIER
+from slayq_tw.connect_probes import ConnectProbes
 from slayq_tw.cron import CronService
 from slayq_tw.database import Database
 from slayq_tw.delivery import WebhookSender
@@ -26,6 +28,7 @@ from slayq_tw.jobs import JobStore
 from slayq_tw.keyring import Keyring, warn_of_samples
 from slayq_tw.listener import Listener
 from slayq_tw.migrations import breaking_revision, migrate
+from slayq_tw.name_resolution import NameResolution
 from slayq_tw.over import over
 from slayq_tw.pace import Pace
 from slayq_tw.poller import QueuePoller
@@ -35,6 +38,7 @@ from slayq_tw.results import ResultWriter
 from slayq_tw.upcoming import Upcoming
 from slayq_tw.watch import UnservedWatch
 from slayq_tw.webclient import make_agent, make_http_client
+from slayq_tw.weburl import origin_of
 from slayq_tw.worker import JobWorker
 
 EXIT_FAILED = 1
@@ -262,13 +266,23 @@ def build(
         service.migrated(await breaking_revision(database))
 
     slots = sum(queue.concurrency for queue in config.queues) + 1
-    agent = make_agent(reactor, slots, config.destinations)
-    treq_post = through_treq(make_http_client(agent), reactor)
     keyring = Keyring(config.keys, config.origin_keys, now if config.standard_webhooks else None)
-    sender = WebhookSender(direct(agent, treq_post), treq_post, reactor, keyring)
     results = ResultWriter(store, reactor, wake, lambda: store.held > results.pending)
     recall = Recall(store.recall, wake, reactor)
-    worker = JobWorker(sender, results, timeouts, Circuits(reactor, recall.waiting), now, verbose=verbose)
+    cron_host = origin_of(config.cron_url).host
+    names = NameResolution(reactor, trusted={cron_host}, waiting=recall.waiting)
+    agent = make_agent(reactor, slots, config.destinations, names, patient=False)
+    first = direct(agent, through_treq(make_http_client(agent), reactor))
+    # Of their own, because a delivery that has begun does not come back for a name; and a connection that may be used
+    # for one receiver's redirects may not for another's.
+    inward, outward = (
+        through_treq(make_http_client(make_agent(reactor, slots, rules, names)), reactor)
+        for rules in (config.destinations, replace(config.destinations, public_only=True))
+    )
+    sender = WebhookSender(first, inward, reactor, keyring, outward)
+    connect_probes = ConnectProbes(agent.reach, reactor)
+    circuits = Circuits(reactor, recall.waiting, connect_probes)
+    worker = JobWorker(sender, results, timeouts, circuits, now, names=names, verbose=verbose)
     claimer = Claimer(store, reactor, lambda: results.behind)
     heartbeat = Heartbeat(
         database, store.worker, reactor, lambda: store.held > 0 or claimer.misses_an_answer, wake, hand_back
@@ -284,6 +298,7 @@ def build(
         pace,
         upcoming,
         recall,
+        connect_probes,
         CronService(config.cron_url, store.schedule_tick, reactor, now),
         UnservedWatch(store.unserved, reactor),
         HousekeepingService(Housekeeping(database, timeouts), config.housekeeping, reactor),

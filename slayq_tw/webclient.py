@@ -18,6 +18,7 @@ from slayq_tw.agent import KeepAliveAgent
 from slayq_tw.checked_endpoint import CheckedEndpoint
 from slayq_tw.destinations import NO_FURTHER_RULES, DestinationRules
 from slayq_tw.errors import DestinationRefused
+from slayq_tw.name_resolution import NameResolution
 from slayq_tw.weburl import Origin, shown_origin
 
 USER_AGENT = f"slayq/{__version__}"
@@ -29,20 +30,29 @@ TLS_CONTEXTS = 100
 """Host names whose TLS settings are kept; making them reads the system's certificates."""
 
 
-def make_agent(reactor: Any, connections: int, rules: DestinationRules = NO_FURTHER_RULES) -> KeepAliveAgent:
+def make_agent(
+    reactor: Any,
+    connections: int,
+    rules: DestinationRules = NO_FURTHER_RULES,
+    names: NameResolution | None = None,
+    *,
+    patient: bool = True,
+) -> KeepAliveAgent:
     """The agent.
 
     Args:
         reactor: for sockets and timers.
         connections: kept alive per origin, at most.
         rules: where it may connect to.
+        names: see `Endpoints`.
+        patient: see `NameResolution.addresses`.
     """
     return KeepAliveAgent(
         reactor,
         connections,
         connect_timeout=CONNECT_TIMEOUT,
         idle_timeout=IDLE_TIMEOUT,
-        endpoint_for=Endpoints(reactor, rules),
+        endpoint_for=Endpoints(reactor, rules, names, patient=patient),
     )
 
 
@@ -89,13 +99,24 @@ class Endpoints:
     job's URL or for a redirect's, comes about here. TLS is verified as browsers do it.
 
     Args:
-        reactor: connects and resolves.
+        reactor: connects.
         rules: where to.
+        names: looks names up; None for one of its own.
+        patient: see `NameResolution.addresses`.
     """
 
-    def __init__(self, reactor: Any, rules: DestinationRules = NO_FURTHER_RULES) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        rules: DestinationRules = NO_FURTHER_RULES,
+        names: NameResolution | None = None,
+        *,
+        patient: bool = True,
+    ) -> None:
         self._reactor = reactor
         self._rules = rules
+        self._names = NameResolution(reactor) if names is None else names
+        self._patient = patient
         self._tls = HostnameCachingHTTPSPolicy(BrowserLikePolicyForHTTPS(), cacheSize=TLS_CONTEXTS)
 
     def __call__(self, scheme: str, host: str, port: int) -> IStreamClientEndpoint:
@@ -107,7 +128,9 @@ class Endpoints:
         origin = Origin(scheme, host, port)
         if fault := self._rules.origin_fault(origin):
             raise DestinationRefused(f"refused: {shown_origin(origin)} {fault}")
-        endpoint = CheckedEndpoint(self._reactor, host, port, self._rules, CONNECT_TIMEOUT)
+        endpoint = CheckedEndpoint(
+            self._reactor, host, port, self._rules, CONNECT_TIMEOUT, self._names, patient=self._patient
+        )
         if scheme == "https":
             return wrapClientTLS(self._tls.creatorForNetloc(host.encode("ascii"), port), endpoint)
         return endpoint

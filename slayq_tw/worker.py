@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, execute, succeed
 from twisted.logger import Logger
@@ -10,9 +11,10 @@ from twisted.python.failure import Failure as TwistedFailure
 from slayq_tw.circuit import Circuits
 from slayq_tw.configcheck import CRON_IDENTIFIER
 from slayq_tw.delivery import Answer, WebhookSender
-from slayq_tw.errors import DeliveryError, DestinationRefused, NoAnswer, PayloadError
+from slayq_tw.errors import DeliveryError, DestinationRefused, NameAwaited, NoAnswer, PayloadError
 from slayq_tw.job import Deferral, Failure, Job
 from slayq_tw.jobs import CRON_KEY
+from slayq_tw.name_resolution import NameResolution
 from slayq_tw.payload import parse_payload, request_body
 from slayq_tw.results import ResultWriter
 from slayq_tw.retry import Outcome, outcome_for, retry_after
@@ -55,6 +57,7 @@ class JobWorker:
         timeouts: seconds for a delivery, by identifier.
         circuits: knows which receivers cannot be reached.
         now: wall-clock time, seconds since the epoch.
+        names: knows which host names nobody should wait for.
         verbose: whether somebody reads of each delivery: an event costs as much as a request, even if none does.
     """
 
@@ -68,8 +71,10 @@ class JobWorker:
         circuits: Circuits,
         now: Callable[[], float],
         *,
+        names: NameResolution | None = None,
         verbose: bool = True,
     ) -> None:
+        self._names = names
         self._sender = sender
         self._results = results
         self._timeouts = timeouts
@@ -100,19 +105,28 @@ class JobWorker:
         url, job = payload.url, job.slim()
         if self._circuits.trouble and self._is_in_vain(job, url):
             return None
+        if self._names is not None and self._names.trouble:
+            awaited = self._names.awaited(origin_of(url).host)
+            if awaited is not None:
+                self._circuits.withdrawn(job.id)
+                self._await_name(job, url, awaited)
+                return None
         key = job_key_of(job)
 
         def body() -> bytes:
             now_ms = int(self._now() * 1000)
             return request_body(payload, job_key=key, attempt=job.attempts, now_ms=now_ms)
 
+        began = self._circuits.seconds()
         sending = self._sender.send(url, body, self._timeouts[job.identifier], webhook_id_of(job))
-        return sending.addBoth(self._over, job, url, payload.doubt)
+        return sending.addBoth(self._over, job, url, payload.doubt, began)
 
-    def _over(self, result: Answer | TwistedFailure, job: Job, url: str, doubt: str | None) -> None:
+    def _over(
+        self, result: Answer | TwistedFailure, job: Job, url: str, doubt: str | None, began: float
+    ) -> None:
         try:
             if isinstance(result, TwistedFailure):
-                self._unanswered(result, job, url)
+                self._unanswered(result, job, url, began)
             else:
                 self._settle(result, job, url, doubt)
         except Exception:
@@ -130,7 +144,7 @@ class JobWorker:
             self._results.deferred(Deferral(job, wait.seconds, wait.written))
         return True
 
-    def _unanswered(self, failure: TwistedFailure, job: Job, url: str) -> None:
+    def _unanswered(self, failure: TwistedFailure, job: Job, url: str, began: float) -> None:
         if failure.check(CancelledError):
             self._circuits.withdrawn(job.id)
             self._results.released(job)
@@ -143,20 +157,34 @@ class JobWorker:
         elif failure.check(DestinationRefused):
             self._circuits.withdrawn(job.id)
             self._fail(job, str(failure.value), final=True)
+        elif failure.check(NameAwaited):
+            self._circuits.withdrawn(job.id)
+            awaited: Any = failure.value
+            self._await_name(job, url, awaited)
         else:
             failure.trap(DeliveryError)
             error = failure.value
             if isinstance(error, NoAnswer):
                 self._circuits.failed(
-                    origin_of(url), job.id, connected=error.connected, reason=storable(str(error))
+                    origin_of(url),
+                    job.id,
+                    connected=error.connected,
+                    reason=storable(str(error)),
+                    began=began,
                 )
             else:
                 self._circuits.answered(origin_of(url))
             self._fail(job, str(error))
 
+    def _await_name(self, job: Job, url: str, awaited: NameAwaited) -> None:
+        """Put a job off until its host's name is found, or is known not to be."""
+        if job.identifier == CRON_IDENTIFIER:
+            self._fail(job, f"POST {display_url(url)}: not sent, {awaited}")
+        else:
+            self._results.deferred(Deferral(job, awaited.seconds, awaited.written))
+
     def _settle(self, answer: Answer, job: Job, url: str, doubt: str | None) -> None:
-        if self._circuits.trouble:
-            self._circuits.answered(origin_of(url))
+        self._circuits.answered(origin_of(url))
         outcome = outcome_for(answer.status)
         if outcome not in (Outcome.DELIVERED, Outcome.GONE):
             delay = (

@@ -207,6 +207,7 @@ class Daemon(Child):
         config: the configuration file's document.
         environment: the variables of the contract, beside PATH.
         arguments: further ones for `slayq`.
+        within: a command that runs the one after it, in other surroundings.
     """
 
     def __init__(
@@ -215,13 +216,14 @@ class Daemon(Child):
         config: Mapping[str, Any],
         environment: Mapping[str, str],
         arguments: Sequence[str] = (),
+        within: Sequence[str] = (),
     ) -> None:
         self.folder = Path(case.mktemp()).absolute()
         self.folder.mkdir(parents=True)
         (self.folder / "slay-config.json").write_text(json.dumps(config))
         super().__init__(
             case,
-            [program("twistd"), "-n", "--pidfile=", "slayq", "--log-level=debug", *arguments],
+            [*within, program("twistd"), "-n", "--pidfile=", "slayq", "--log-level=debug", *arguments],
             {**python_environment(), **environment},
             self.folder,
         )

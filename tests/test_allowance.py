@@ -14,7 +14,7 @@ class AllowancesTests(SynchronousTestCase):
         self.clock.advance(1000.0)
         self.allowances = Allowances(self.clock)
 
-    def fail(self) -> float:  # type: ignore[override]
+    def in_vain(self) -> float:
         """The next attempt gets no answer; how much time it had."""
         seconds = self.allowances.of("claim")
         self.allowances.too_short("claim", seconds)
@@ -22,7 +22,7 @@ class AllowancesTests(SynchronousTestCase):
 
     def test_half_open(self) -> None:
         """An attempt that was in vain says nothing, once the next one is quick."""
-        self.assertEqual(self.fail(), USUAL)
+        self.assertEqual(self.in_vain(), USUAL)
         self.assertEqual(self.allowances.of("claim"), 2 * USUAL)
         self.assertEqual(self.allowances.of("complete"), USUAL)
         self.allowances.took("claim", 0.001)
@@ -30,11 +30,11 @@ class AllowancesTests(SynchronousTestCase):
 
     def test_slow_server(self) -> None:
         """Twice as much each time, and in the end as much as any statement."""
-        self.assertEqual([self.fail() for _ in range(6)], [4.0, 8.0, 16.0, LONGEST, LONGEST, LONGEST])
+        self.assertEqual([self.in_vain() for _ in range(6)], [4.0, 8.0, 16.0, LONGEST, LONGEST, LONGEST])
 
     def test_slow_now_and_then(self) -> None:
         """What has taken long once has the time for it for a while, however quick the others are."""
-        self.fail()
+        self.in_vain()
         self.allowances.took("claim", 6.0)
         self.allowances.took("claim", 0.001)
         self.allowances.took("claim", 2.5)

@@ -1,10 +1,8 @@
 """`slayq_tw.checked_endpoint` on a reactor in memory: what is checked is what is connected to."""
 
 from collections.abc import Sequence
-from typing import Any
 
-from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.error import ConnectionRefusedError, DNSLookupError
 from twisted.internet.interfaces import IProtocol
 from twisted.internet.protocol import Factory, Protocol
@@ -14,7 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from slayq_tw.checked_endpoint import CheckedEndpoint
 from slayq_tw.destinations import DestinationRules
-from slayq_tw.errors import DestinationRefused
+from slayq_tw.errors import DestinationRefused, NameUnresolved
+from slayq_tw.name_resolution import BRISK, KEPT, TIMEOUT, NameResolution
 from slayq_tw.webclient import Endpoints
 from slayq_tw.weburl import Origin
 
@@ -28,15 +27,10 @@ class Resolver:
         self.answers = list(answers)
         self.asked: list[str] = []
 
-    def resolveHostName(self, receiver: Any, name: str, *more: Any, **named: Any) -> None:
+    def __call__(self, name: str) -> "Deferred[list[str]]":
         self.asked.append(name)
         answer = self.answers.pop(0)
-        if answer is None:
-            return
-        for address in answer:
-            family = IPv6Address if ":" in address else IPv4Address
-            receiver.addressResolved(family("TCP", address, 0))
-        receiver.resolutionComplete()
+        return Deferred() if answer is None else succeed(list(answer))
 
 
 class CheckedEndpointTests(SynchronousTestCase):
@@ -49,8 +43,8 @@ class CheckedEndpointTests(SynchronousTestCase):
         self, *answers: Sequence[str] | None, host: str = "app.test", rules: DestinationRules = OPEN
     ) -> "Deferred[IProtocol]":
         self.resolver = Resolver(*answers)
-        self.reactor.nameResolver = self.resolver  # type: ignore[assignment]
-        endpoint = CheckedEndpoint(self.reactor, host, 80, rules, 10.0)
+        self.names = NameResolution(self.reactor, self.resolver)
+        endpoint = CheckedEndpoint(self.reactor, host, 80, rules, 10.0, self.names)
         return endpoint.connect(Factory.forProtocol(Protocol))
 
     def connected(self) -> list[tuple[str, int]]:
@@ -82,6 +76,7 @@ class CheckedEndpointTests(SynchronousTestCase):
         failure = self.failureResultOf(connecting, DestinationRefused)
         self.assertTrue(str(failure.value).startswith("refused: fe80::1, which is a link-local address"))
         self.assertEqual(self.connected(), [])
+        self.assertEqual(self.resolver.asked, [])
 
     def test_private(self) -> None:
         """Private and loopback addresses are connected to unless that is shut."""
@@ -112,7 +107,8 @@ class CheckedEndpointTests(SynchronousTestCase):
         """A name whose address changes between two look-ups is judged at each connection by what that one found."""
         self.connect(["93.184.216.34"], ["169.254.169.254"])
         self.assertEqual(self.connected(), [("93.184.216.34", 80)])
-        again = CheckedEndpoint(self.reactor, "app.test", 80, OPEN, 10.0)
+        self.reactor.advance(KEPT)
+        again = CheckedEndpoint(self.reactor, "app.test", 80, OPEN, 10.0, self.names)
         self.failureResultOf(again.connect(Factory.forProtocol(Protocol)), DestinationRefused)
         self.assertEqual(self.connected(), [("93.184.216.34", 80)])
         self.assertEqual(self.resolver.answers, [])
@@ -138,13 +134,14 @@ class CheckedEndpointTests(SynchronousTestCase):
         connecting = self.connect(None)
         connecting.cancel()
         self.failureResultOf(connecting, CancelledError)
-        self.assertEqual(self.reactor.getDelayedCalls(), [])
+        self.assertEqual(self.connected(), [])
 
     def test_silent_resolver(self) -> None:
-        """A resolver that does not answer is given up."""
+        """A resolver that does not answer is given up, which says nothing of whether the host has an address."""
         connecting = self.connect(None)
-        self.reactor.advance(10.0)
-        self.failureResultOf(connecting, DNSLookupError)
+        self.reactor.pump([BRISK, TIMEOUT - BRISK])
+        failure = self.failureResultOf(connecting, NameUnresolved)
+        self.assertEqual(str(failure.value), "the host name cannot be looked up: no answer within 8 s")
 
 
 class EndpointsTests(SynchronousTestCase):
@@ -167,7 +164,7 @@ class EndpointsTests(SynchronousTestCase):
         """The rules on addresses hold with TLS and without."""
         for scheme, port in (("http", 80), ("https", 443)):
             reactor = MemoryReactorClock()
-            reactor.nameResolver = Resolver(["10.0.0.1"])  # type: ignore[assignment]
-            endpoint = Endpoints(reactor, SHUT)(scheme, "app.test", port)
+            names = NameResolution(reactor, Resolver(["10.0.0.1"]))
+            endpoint = Endpoints(reactor, SHUT, names)(scheme, "app.test", port)
             self.failureResultOf(endpoint.connect(Factory.forProtocol(Protocol)), DestinationRefused)
             self.assertEqual(reactor.tcpClients, [])

@@ -215,6 +215,36 @@ class WebhookSenderTests(SynchronousTestCase):
         )
         self.assertEqual(first[1:], second[1:])
 
+    def test_redirect_out_of_tls(self) -> None:
+        """What was encrypted stays so: from https to http nothing is sent, wherever that is."""
+        for location in ("http://app.test/x", "http://app.test:443/x", "HTTP://other.test/x?token=x"):
+            failure = self.failureResultOf(
+                self.send(answering(307, location=location), "https://app.test/hook"), DeliveryError
+            )
+            self.assertRegex(
+                str(failure.value),
+                r"POST https://app.test/hook: 307 to (?i:http)://\S+/x, which is not encrypted as this was\Z",
+            )
+            self.assertEqual(len(self.receiver.requests), 1)
+
+    def test_redirect_into_tls(self) -> None:
+        """From http to https it is followed, and then not back."""
+
+        def answer(request: Request) -> object:
+            secure = request.isSecure()
+            return answering(307, location="http://app.test/back" if secure else "https://app.test/on")(
+                request
+            )
+
+        sending = self.send(answer)
+        for _ in range(3):
+            self.network.flush()
+        failure = self.failureResultOf(sending, DeliveryError)
+        self.assertIn(
+            "https://app.test/on: 307 to http://app.test/back, which is not enc", str(failure.value)
+        )
+        self.assertEqual(len(self.receiver.requests), 2)
+
     def test_redirect_to_something_else(self) -> None:
         """A redirect must lead to a URL that an event may have."""
         for location in ("ftp://app.test/", "file:///etc/passwd", "mailto:a@app.test"):

@@ -1,44 +1,37 @@
 """`slayq_tw.hostaddr`."""
 
-from typing import Any
-
-from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from slayq_tw.errors import DatabaseUnavailable
+from slayq_tw.errors import DatabaseUnavailable, NameUnresolved
 from slayq_tw.hostaddr import resolved
+from slayq_tw.name_resolution import NameResolution
 
-ADDRESSES = {
-    "db.test": [IPv6Address("TCP", "fd00::1", 0), IPv4Address("TCP", "10.0.0.1", 0)],
-    "standby.test": [IPv4Address("TCP", "10.0.0.2", 0)],
-}
+ADDRESSES = {"db.test": ["fd00::1", "10.0.0.1"], "standby.test": ["10.0.0.2"], "nowhere.test": []}
 
 
-class Resolver(Clock):
-    """A reactor whose resolver knows two names, and never answers for a third."""
+def resolve(name: str) -> "Deferred[list[str]]":
+    """Knows two names, and that a third has no address; never answers for `mute.test`, and cannot for others."""
+    if name == "mute.test":
+        return Deferred()
+    if name in ADDRESSES:
+        return succeed(ADDRESSES[name])
+    return fail(NameUnresolved("the host name cannot be looked up: Temporary failure in name resolution"))
 
-    @property
-    def nameResolver(self) -> "Resolver":
-        return self
 
-    def resolveHostName(self, receiver: Any, name: str) -> None:
-        if name == "mute.test":
-            return
-        for address in ADDRESSES.get(name, []):
-            receiver.addressResolved(address)
-        receiver.resolutionComplete()
+TIMEOUT = 5.0
 
 
 class ResolvedTests(SynchronousTestCase):
     """Names get addresses, and keep their names for TLS."""
 
     def setUp(self) -> None:
-        self.reactor = Resolver()
+        self.reactor = Clock()
+        self.names = NameResolution(self.reactor, resolve, keep=False)
 
     def resolve(self, **parameters: str) -> Deferred[dict[str, str]]:
-        return Deferred.fromCoroutine(resolved(parameters, self.reactor, 10.0))
+        return Deferred.fromCoroutine(resolved(parameters, self.names, self.reactor, TIMEOUT))
 
     def test_every_address(self) -> None:
         """Each address of each name is a candidate, with the port of its name."""
@@ -76,7 +69,18 @@ class ResolvedTests(SynchronousTestCase):
     def test_mute_resolver(self) -> None:
         """A resolver that does not answer is given up."""
         resolving = self.resolve(host="mute.test")
-        self.reactor.advance(9.9)
+        self.reactor.advance(4.9)
         self.assertNoResult(resolving)
         self.reactor.advance(0.1)
-        self.failureResultOf(resolving, DatabaseUnavailable)
+        failure = self.failureResultOf(resolving, DatabaseUnavailable)
+        self.assertEqual(
+            str(failure.value), "the database host 'mute.test' cannot be looked up: no answer within 5 s"
+        )
+
+    def test_name_server_fails(self) -> None:
+        """What the resolver cannot find out is said as such, and no claim about the name."""
+        failure = self.failureResultOf(self.resolve(host="other.test"), DatabaseUnavailable)
+        self.assertEqual(
+            str(failure.value),
+            "the database host 'other.test': the host name cannot be looked up: Temporary failure in name resolution",
+        )

@@ -1,5 +1,7 @@
 """What an answer means, and when the next attempt is due."""
 
+import os
+import time
 from email.utils import formatdate
 
 from hypothesis import given
@@ -54,6 +56,21 @@ class RetryAfterTests(SynchronousTestCase):
         self.assertEqual(retry_after("Wed, 21 Oct 2026 09:28:00 +0200", NOW), 30.0)
         self.assertEqual(retry_after("Wed, 21 Oct 2020 07:28:00 GMT", NOW), 0.0)
         self.assertEqual(retry_after("Wed, 21 Oct 2099 07:28:00 GMT", NOW), MAX_RETRY_AFTER)
+
+    def test_date_without_a_zone(self) -> None:
+        """HTTP's dates are in UTC, also those that do not say so, wherever this machine is."""
+        before = os.environ.get("TZ")
+        self.addCleanup(time.tzset)
+        self.addCleanup(lambda: os.environ.pop("TZ") if before is None else os.environ.update(TZ=before))
+        for zone in ("UTC", "Pacific/Auckland", "America/Los_Angeles", "XYZ-7:30"):
+            os.environ["TZ"] = zone
+            time.tzset()
+            for date in (
+                "Wed Oct 21 07:28:00 2026",
+                "Wed, 21 Oct 2026 07:28:00",
+                "Wed, 21 Oct 2026 07:28:00 -0000",
+            ):
+                self.assertEqual(retry_after(date, NOW), 30.0, (zone, date))
 
     def test_malformed(self) -> None:
         """Anything else is as good as no header."""

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from slayq_tw.circuit import Wait
 from slayq_tw.configcheck import CRON_IDENTIFIER
 from slayq_tw.delivery import Answer
-from slayq_tw.errors import DeliveryError, DestinationRefused, NoAnswer
+from slayq_tw.errors import DeliveryError, DestinationRefused, NameAwaited, NoAnswer
 from slayq_tw.http_request import Origin
 from slayq_tw.job import Deferral, Failure, Job
 from slayq_tw.worker import MAX_ERROR, JobWorker, storable
@@ -49,6 +49,8 @@ class Trouble:
 
     def __init__(self) -> None:
         self.trouble = False
+        self.time = 100.0
+        self.began: float | None = None
         self.wait: Wait | None = None
         self.calls: list[tuple[object, ...]] = []
 
@@ -59,11 +61,27 @@ class Trouble:
     def answered(self, origin: Origin) -> None:
         self.calls.append(("answered", origin.host))
 
-    def failed(self, origin: Origin, number: int, *, connected: bool, reason: str) -> None:
+    def seconds(self) -> float:
+        self.time += 1.0
+        return self.time
+
+    def failed(self, origin: Origin, number: int, *, connected: bool, reason: str, began: float) -> None:
         self.calls.append(("failed", origin.host, number, connected, reason))
+        self.began = began
 
     def withdrawn(self, number: int) -> None:
         self.calls.append(("withdrawn", number))
+
+
+class Names:
+    """As NameResolution; which names are waited for is the test's to say."""
+
+    def __init__(self) -> None:
+        self.trouble = False
+        self.waits: dict[str, NameAwaited] = {}
+
+    def awaited(self, host: str) -> NameAwaited | None:
+        return self.waits.get(host)
 
 
 class JobWorkerTests(SynchronousTestCase):
@@ -75,12 +93,14 @@ class JobWorkerTests(SynchronousTestCase):
         self.webhook_ids: list[str] = []
         self.reply: Deferred[Answer] = Deferred()
         self.circuits = Trouble()
+        self.names = Names()
         self.worker = JobWorker(
             self,  # type: ignore[arg-type]
             self.results,  # type: ignore[arg-type]
             {"mail": 30.0, CRON_IDENTIFIER: 300.0},
             self.circuits,  # type: ignore[arg-type]
             lambda: NOW,
+            names=self.names,  # type: ignore[arg-type]
         )
 
     def send(
@@ -266,6 +286,46 @@ class JobWorkerTests(SynchronousTestCase):
         self.assertIn("ZeroDivisionError", failure.error)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
+    def test_name_awaited(self) -> None:
+        """A job whose host is still being looked up is put off, uncounted, and comes with the answer."""
+
+        def written(number: int, run_at: datetime) -> None:
+            raise AssertionError
+
+        job = a_job(5)
+        end = self.end_of(job, NameAwaited("app.test", 60.5, written))
+        self.assertEqual(end, ("deferred", Deferral(job, 60.5, written)))
+        self.assertIn(("withdrawn", 5), self.circuits.calls)
+        self.assertNotIn("failed", [call[0] for call in self.circuits.calls])
+
+    def test_name_known_to_be_awaited(self) -> None:
+        """One of which that is known beforehand does not even take a slot."""
+
+        def written(number: int, run_at: datetime) -> None:
+            raise AssertionError
+
+        self.names.waits["app.test"] = NameAwaited("app.test", 60.5, written)
+        self.assertNotIsInstance(self.end_of(a_job(4), an_answer(200)), Deferred)
+        self.assertEqual(self.sent[0][0], "http://app.test/hook")
+        self.results.ends.clear()
+        self.names.trouble = True
+        job = a_job(5)
+        self.assertIsNone(self.worker.work(job))
+        self.assertEqual(self.results.ends, [("deferred", Deferral(job, 60.5, written))])
+        self.assertEqual(len(self.sent), 1)
+        self.assertIn(("withdrawn", 5), self.circuits.calls)
+
+    def test_tick_for_an_awaited_name(self) -> None:
+        """A tick does not wait for a name; it is dropped, with a warning."""
+        tick = a_job(5, identifier=CRON_IDENTIFIER, key="cron", max_attempts=1)
+        with capturedLogs() as events:
+            end = self.end_of(tick, NameAwaited("app.test", 60.5, lambda number, run_at: None))
+        self.assertEqual(end, ("completed", 5))
+        (event,) = [event for event in events if event.get("event") == "cron_tick_failed"]
+        self.assertEqual(
+            event["error"], "POST http://app.test/hook: not sent, the name app.test is still being looked up"
+        )
+
     def test_cron_tick(self) -> None:
         """A tick that cannot be delivered is not kept."""
         tick = a_job(5, identifier=CRON_IDENTIFIER, key="cron", max_attempts=1)
@@ -325,6 +385,20 @@ class CircuitTests(JobWorkerTests):
             self.results.ends.clear()
             self.end_of(a_job(5), reply)
             self.assertEqual(self.circuits.calls[1:], [call])
+
+    def test_began(self) -> None:
+        """Silence is reported with the moment at which the delivery began, not that of its end."""
+        working = self.worker.work(a_job(5))
+        assert working is not None
+        self.circuits.time = 400.0
+        self.reply.errback(NoAnswer("no answer within 300 s", connected=True))
+        self.successResultOf(working)
+        self.assertEqual(self.circuits.began, 101.0)
+
+    def test_refused_destination(self) -> None:
+        """A delivery that may not be made says nothing about the receiver, which can be tried again."""
+        self.end_of(a_job(5), DestinationRefused("refused: 0.0.0.0, which …"))
+        self.assertEqual(self.circuits.calls[1:], [("withdrawn", 5)])
 
     def test_withdrawn_for_our_fault(self) -> None:
         """An error of our own says nothing about the receiver, which can be tried again."""

@@ -18,15 +18,16 @@ class Receiver(Child):
     Args:
         owner: ends it.
         secret: of the signatures.
+        port: where it listens; 0 for any free one.
     """
 
-    def __init__(self, owner: Owner, secret: str) -> None:
+    def __init__(self, owner: Owner, secret: str, port: int = 0) -> None:
         folder = Path(owner.mktemp())
         folder.mkdir(parents=True)
         self._path = folder / "arrivals"
         super().__init__(
             owner,
-            [sys.executable, "-m", "tests.chaos.receiver", str(self._path), secret],
+            [sys.executable, "-m", "tests.chaos.receiver", str(self._path), secret, str(port)],
             python_environment(),
             folder,
         )

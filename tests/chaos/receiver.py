@@ -1,4 +1,4 @@
-"""The receiver, a process of its own: `python -m tests.chaos.receiver FILE SECRET`.
+"""The receiver, a process of its own: `python -m tests.chaos.receiver FILE SECRET [PORT]`.
 
 It prints its port, and writes a line of JSON to FILE for each request that came whole and each end of one:
 
@@ -107,13 +107,13 @@ class Exchange(Protocol):
             self.factory.log.write("cut", self._current, time.monotonic())
 
 
-def main(path: str, secret: str) -> None:
+def main(path: str, secret: str, at: str = "0") -> None:
     """Serve until killed."""
     factory: Any = Factory.forProtocol(Exchange)
     factory.log = Log(path)
     factory.secret = secret.encode()
     factory.ids = itertools.count()
-    port = reactor.listenTCP(0, factory, interface="127.0.0.1", backlog=500)  # type: ignore[attr-defined]
+    port = reactor.listenTCP(int(at), factory, interface="127.0.0.1", backlog=500)  # type: ignore[attr-defined]
     print(f"listening on {port.getHost().port}", flush=True)
     reactor.run()  # type: ignore[attr-defined]
 

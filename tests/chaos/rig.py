@@ -2,7 +2,7 @@
 
 import functools
 import tempfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,9 +82,9 @@ class Rig:
         self.addCleanup(self.server.drop, self.database)
         self.receiver = await self.another_receiver()
 
-    async def another_receiver(self) -> Receiver:
-        """A receiver; its arrivals count like the first one's."""
-        receiver = Receiver(self, SECRET)
+    async def another_receiver(self, port: int = 0) -> Receiver:
+        """A receiver, on a port or any; its arrivals count like the first one's."""
+        receiver = Receiver(self, SECRET, port)
         await receiver.ready()
         self._receivers.append(receiver)
         return receiver
@@ -114,6 +114,7 @@ class Rig:
         *,
         url: str | None = None,
         wait: bool = True,
+        within: Sequence[str] = (),
         **environment: str,
     ) -> Daemon:
         """Start a daemon, and wait until it claims jobs unless told not to.
@@ -122,6 +123,7 @@ class Rig:
             config: the configuration file's document.
             url: of the database, another way than the direct one.
             wait: whether to wait.
+            within: a command that runs the one after it, in other surroundings.
             environment: further variables.
         """
         variables = {
@@ -130,7 +132,7 @@ class Rig:
             "SLAY_Q_CRON_URL": f"{self.receiver.url}/ok",
             **environment,
         }
-        daemon = Daemon(self, config, variables, ["--log-level=info"])
+        daemon = Daemon(self, config, variables, ["--log-level=info"], within)
         self._daemons.append(daemon)
         if wait:
             await daemon.ready()

@@ -1,10 +1,30 @@
 """Where deliveries may go, with a whole daemon."""
 
+from pathlib import Path
 from typing import Any
 
+from twisted.internet import reactor
+from twisted.web.resource import Resource
+from twisted.web.server import Request, Site
+
+from tests.certificates import local_certificate, serving_with
 from tests.e2e.case import SAMPLE, EndToEndCase
 
 METADATA = "http://169.254.169.254/latest/meta-data/iam/"
+
+
+class Moved(Resource):
+    """Answers each POST with a redirect, and counts."""
+
+    isLeaf = True
+    asked = 0
+    status, location = 307, b""
+
+    def render_POST(self, request: Request) -> bytes:
+        self.asked += 1
+        request.setResponseCode(self.status)
+        request.setHeader(b"location", self.location)
+        return b""
 
 
 class DestinationTests(EndToEndCase):
@@ -77,3 +97,46 @@ class DestinationTests(EndToEndCase):
         daemon = self.daemon({**SAMPLE, "allowed_origins": ["https://app.test"]})
         await daemon.wait_for_line("is not among allowed_origins")
         self.assertEqual(await daemon.wait_for_end(), 1)
+
+    async def test_no_redirect_out_of_tls(self) -> None:
+        """What was sent over TLS is not sent again in clear, to no port of the same host either: the attempt fails."""
+        url = await self.receiver.ready()
+        moved = Moved()
+        certificate = local_certificate(Path(self.mktemp()).absolute())
+        port = reactor.listenSSL(0, Site(moved), serving_with(certificate), interface="127.0.0.1")  # type: ignore[attr-defined]
+        self.addCleanup(port.stopListening)
+        secure = f"https://localhost:{port.getHost().port}/hook"
+        daemon = self.daemon(SLAY_Q_CRON_URL="http://cron.invalid/", SSL_CERT_FILE=str(certificate))
+        await daemon.ready()
+        for status in (307, 308):
+            for target in (url, url.replace("127.0.0.1", "localhost")):
+                moved.status, moved.location = status, f"{target}/ok?token=x".encode()
+                asked = moved.asked
+                self.send_to(secure)
+                said = f"POST {secure}: {status} to {target}/ok, which is not encrypted as this was"
+                await daemon.wait_for_line(f"job_failed: job {asked + 1} of mail, attempt 1: {said}")
+                self.assertEqual(moved.asked, asked + 1)
+        self.assertEqual(await daemon.stop(), 0)
+        self.assertEqual(self.receiver.seen(), [])
+        self.assertEqual({row[1] for row in self.jobs()}, {1})
+
+    async def test_redirect_within_tls(self) -> None:
+        """From one https URL to another it is followed."""
+        await self.receiver.ready()
+        moved, there = Moved(), Moved()
+        there.status = 204
+        certificate = local_certificate(Path(self.mktemp()).absolute())
+        ports = [
+            reactor.listenSSL(0, Site(one), serving_with(certificate), interface="127.0.0.1")  # type: ignore[attr-defined]
+            for one in (moved, there)
+        ]
+        for port in ports:
+            self.addCleanup(port.stopListening)
+        first, second = (f"https://localhost:{port.getHost().port}" for port in ports)
+        moved.location = f"{second}/there".encode()
+        daemon = self.daemon(SLAY_Q_CRON_URL="http://cron.invalid/", SSL_CERT_FILE=str(certificate))
+        await daemon.ready()
+        self.send_to(f"{first}/hook")
+        await daemon.wait_for_line("job_delivered")
+        self.assertEqual((moved.asked, there.asked), (1, 1))
+        self.assertEqual(await daemon.stop(), 0)

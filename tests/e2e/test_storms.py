@@ -7,12 +7,13 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.protocol import Factory, Protocol
 
-from slayq_tw.circuit import FAILURES
 from tests.e2e.case import SECRET, EndToEndCase
 from tests.postgres import migrated_database
 from tests.processes import Daemon, NodeReceiver
 
 CONCURRENCY = 6
+FAILURES = 5
+"""Deliveries without an answer, after which the others wait."""
 QUEUE = {"queues": {"mail": {"concurrency": CONCURRENCY}}, "timeout": 1}
 
 

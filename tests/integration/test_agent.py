@@ -7,14 +7,19 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.error import ConnectionLost, ConnectionRefusedError
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 from twisted.web.client import ResponseFailed, readBody
 from twisted.web.http_headers import Headers
 
 from slayq_tw.agent import KeepAliveAgent
+from slayq_tw.errors import DestinationRefused
+from slayq_tw.http_errors import TLSFailed
 from slayq_tw.http_reader import MAX_FIELDS, MAX_HEAD, MAX_INFORMATIONAL
 from slayq_tw.webclient import Endpoints
+from slayq_tw.weburl import Origin
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -119,6 +124,77 @@ class AgentTests(TestCase):
         self.assertEqual(await self.exchange(), (200, b"ok"))
         self.assertEqual(len(self.server.met), 2)
         self.assertEqual(len(self.server.requests), 2)
+
+    async def test_answered_early(self) -> None:
+        """A connection on which an answer came while its request was still being sent takes no other request: the rest
+        of the body would be read as one.
+        """
+
+        class Stalled:
+            """A producer that stops in the middle."""
+
+            length = 1000
+
+            def startProducing(self, consumer: Any) -> "Deferred[None]":
+                consumer.write(b"x")
+                return Deferred()
+
+            def stopProducing(self) -> None:
+                """Nothing to stop."""
+
+        def answer_at_once(server: Server, data: bytes) -> None:
+            server.transport.pauseProducing()  # type: ignore[union-attr]
+            server.transport.write(OK)  # type: ignore[union-attr]
+
+        self.patch(Server, "dataReceived", answer_at_once)
+        large = Body(b"x" * (32 * 1024 * 1024))  # more than the kernel takes
+        for number, body in enumerate((large, Stalled(), Body(b"x")), 1):
+            self.assertEqual(await self.exchange(body=body), (200, b"ok"))
+            self.assertEqual(len(self.server.met), number)
+            self.assertEqual(self.agent.idle, int(number == 3))
+        for one in self.server.met:
+            one.transport.resumeProducing()
+
+    async def test_reach(self) -> None:
+        """To reach an origin is to connect and close: it gets no request, and nothing is kept."""
+        origin = Origin("http", "127.0.0.1", self.port.getHost().port)
+        left = self.server.left
+        await self.agent.reach(origin)
+        await left
+        self.assertEqual((len(self.server.met), self.server.requests, self.agent.idle), (1, [], 0))
+        await self.assertFailure(self.agent.reach(Origin("http", "127.0.0.1", 9)), ConnectionRefusedError)
+        await self.assertFailure(self.agent.reach(Origin("http", "169.254.169.254", 80)), DestinationRefused)
+        self.patch(Server, "dataReceived", lambda server, data: server.transport.write(OK))
+        await self.assertFailure(self.agent.reach(origin._replace(scheme="https")), TLSFailed, ConnectionLost)
+
+    async def test_swept(self) -> None:
+        """Idle connections are closed when their time is up, though nobody asks for them; those used since stay."""
+        clock = Clock()
+        agent = KeepAliveAgent(
+            clock, 2, connect_timeout=10.0, idle_timeout=4.0, endpoint_for=Endpoints(reactor)
+        )
+        uri = f"http://127.0.0.1:{self.port.getHost().port}/".encode()
+
+        async def exchange() -> None:
+            await readBody(await agent.request(b"POST", uri, None, Body(b"x")))
+
+        await gatherResults([Deferred.fromCoroutine(exchange()) for _ in range(2)])
+        self.assertEqual(agent.idle, 2)
+        clock.advance(3.9)
+        await exchange()
+        self.assertEqual((agent.idle, len(self.server.met)), (2, 2))
+        left = self.server.left
+        clock.advance(0.2)
+        self.assertEqual(agent.idle, 1)
+        await left
+        self.assertEqual(len([one for one in self.server.met if one.transport.connected]), 1)
+        left = self.server.left
+        clock.advance(3.9)
+        self.assertEqual(agent.idle, 0)
+        await left
+        self.assertFalse([one for one in self.server.met if one.transport.connected])
+        clock.advance(1.0)
+        self.assertEqual(clock.getDelayedCalls(), [])
 
     async def test_close_is_obeyed(self) -> None:
         """`Connection: close`, HTTP/1.0, and more than was asked for end a connection."""

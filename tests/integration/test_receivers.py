@@ -1,22 +1,27 @@
 """`slayq_tw.delivery` over real sockets: receivers that misbehave."""
 
 import gzip
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.address import IPv4Address
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import TestCase
 
 from slayq_tw.delivery import MAX_ANSWER, Answer, WebhookSender
 from slayq_tw.destinations import NO_FURTHER_RULES, DestinationRules
+from slayq_tw.document import LateDocument
 from slayq_tw.errors import DeliveryError, DestinationRefused, NoAnswer
+from slayq_tw.http_response import DONE, Response
 from slayq_tw.keyring import Keyring, Keys
+from slayq_tw.name_resolution import NameResolution
 from slayq_tw.posting import Post, direct, through_treq
 from slayq_tw.webclient import Endpoints, make_agent, make_http_client
 from slayq_tw.weburl import origin_of
+from tests.certificates import local_certificate, serving_with
 
 KEYRING = Keyring(Keys("SLAY_Q_SECRET", b"secret"))
 HEAD = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
@@ -197,7 +202,9 @@ class ReceiverTests(TestCase):
                     transport.loseConnection()
 
             url = f"http://127.0.0.1:{self.listen(answer)}/"
-            self.assertEqual(await self.kind(self.send(url, 0.2)), "came through", said)
+            self.assertEqual(
+                await self.kind(self.send(url, 5.0 if said is redirect else 0.2)), "came through", said
+            )
             await self.gone()
 
 
@@ -289,30 +296,91 @@ class RefusedTests(TestCase):
             await server.left
 
 
+class InwardTests(TestCase):
+    """A receiver on the internet does not send signed documents into the operator's own networks."""
+
+    async def redirected(self, peer: str | None) -> Answer:
+        """Have a receiver with this address redirect to one on this machine."""
+        server: Any = Factory.forProtocol(Rude)
+        server.met, server.left, server.heard = [], Deferred(), len
+        server.answer = lambda transport: transport.write(HEAD + b"Content-Length: 0\r\n\r\n")
+        port = reactor.listenTCP(0, server, interface="127.0.0.1")  # type: ignore[attr-defined]
+        self.addCleanup(port.stopListening)
+        self.server = server
+
+        class Source:
+            def __init__(self, peer: str | None) -> None:
+                self.peer = peer
+
+        def first(url: str, document: LateDocument) -> "Deferred[Any]":
+            target = f"http://localhost:{port.getHost().port}/there".encode()
+            response: Any = Response(
+                None,
+                (b"HTTP", 1, 1),
+                307,
+                b"",
+                [(b"Location", target)],
+                Source(peer),  # type: ignore[arg-type]
+            )
+            response.ended([], DONE)
+            return succeed(response)
+
+        inward, outward = (
+            through_treq(make_http_client(make_agent(reactor, 1, rules)), reactor)
+            for rules in (NO_FURTHER_RULES, DestinationRules(public_only=True))
+        )
+        sender = WebhookSender(first, inward, reactor, KEYRING, outward)
+        return await sender.send("http://app.test/hook", lambda: b"{}", 30.0, "id")
+
+    async def test_from_outside(self) -> None:
+        """From a public address, or one that nobody knows, it is not followed, and nothing is connected to."""
+        for peer in ("93.184.216.34", "2606:2800:220:1::1", "::ffff:93.184.216.34", None):
+            error = await self.assertFailure(
+                Deferred.fromCoroutine(self.redirected(peer)), DestinationRefused
+            )
+            self.assertIn(
+                "a loopback address; a receiver with a public address may not redirect there", str(error)
+            )
+            self.assertEqual(self.server.met, [])
+
+    async def test_from_inside(self) -> None:
+        """From a private address or this machine it is."""
+        for peer in ("10.0.0.7", "127.0.0.1", "::1", "fd12::7"):
+            answer = await self.redirected(peer)
+            self.assertEqual(answer.status, 200)
+            while any(protocol.transport.connected for protocol in self.server.met):
+                await self.server.left
+
+    async def test_peer(self) -> None:
+        """A response knows the address that it came from, directly and through treq, with TLS and without."""
+        server: Any = Factory.forProtocol(Rude)
+        server.met, server.left, server.heard = [], Deferred(), len
+        server.answer = lambda transport: transport.write(HEAD + b"Content-Length: 0\r\n\r\n")
+        certificate = local_certificate(Path(self.mktemp()))
+        os.environ["SSL_CERT_FILE"] = str(certificate)
+        self.addCleanup(os.environ.pop, "SSL_CERT_FILE")
+        plain = reactor.listenTCP(0, server, interface="127.0.0.1")  # type: ignore[attr-defined]
+        secure = reactor.listenSSL(0, server, serving_with(certificate), interface="127.0.0.1")  # type: ignore[attr-defined]
+        for scheme, port in (("http", plain), ("https", secure)):
+            self.addCleanup(port.stopListening)
+            agent = make_agent(reactor, 1)
+            uri = f"{scheme}://localhost:{port.getHost().port}/".encode()
+            response = await agent.request(b"POST", uri)
+            self.assertEqual(response.peer, "127.0.0.1")
+            wrapped: Any = await make_http_client(agent).post(uri.decode(), unbuffered=True)
+            self.assertEqual(wrapped.original.peer, "127.0.0.1")
+            await agent.close_idle()
+        while any(protocol.transport.connected for protocol in server.met):
+            await server.left
+
+
 class NamesTests(TestCase):
     """Host names as Docker's networks have them."""
 
     async def test_underscore(self) -> None:
         """A name with an underscore is resolved and connected to."""
 
-        class Resolver:
-            """The reactor, whose resolver knows one name."""
-
-            nameResolver: Any
-
-            def __getattr__(self, name: str) -> Any:
-                return getattr(reactor, name)
-
-            def resolveHostName(self, receiver: Any, name: str, *more: Any, **named: Any) -> Any:
-                if name != "my_app":
-                    real: Any = reactor
-                    return real.nameResolver.resolveHostName(receiver, name, *more, **named)
-                receiver.addressResolved(IPv4Address("TCP", "127.0.0.1", 0))
-                receiver.resolutionComplete()
-                return None
-
-        resolver = Resolver()
-        resolver.nameResolver = resolver
+        names = NameResolution(reactor, lambda name: succeed({"my_app": ["127.0.0.1"]}[name]))
         met: Deferred[None] = Deferred()
 
         class Greeter(Protocol):
@@ -328,7 +396,7 @@ class NamesTests(TestCase):
 
         port = reactor.listenTCP(0, Factory.forProtocol(Greeter), interface="127.0.0.1")  # type: ignore[attr-defined]
         self.addCleanup(port.stopListening)
-        endpoint = Endpoints(resolver)("http", "my_app", port.getHost().port)
+        endpoint = Endpoints(reactor, names=names)("http", "my_app", port.getHost().port)
         await endpoint.connect(Factory.forProtocol(Caller))
         await met
         await gone
@@ -336,22 +404,12 @@ class NamesTests(TestCase):
     async def test_document_is_made_late(self) -> None:
         """The document, with its time, is made when the connection stands: resolving may have taken long."""
 
-        class SlowResolver:
-            """The reactor, whose resolver waits for the test."""
+        found: Deferred[list[str]] = Deferred()
+        asked: list[str] = []
 
-            def __init__(self) -> None:
-                self.asked: Deferred[Any] = Deferred()
-                self.nameResolver = self
-
-            def __getattr__(self, name: str) -> Any:
-                return getattr(reactor, name)
-
-            def resolveHostName(self, receiver: Any, name: str, *more: Any, **named: Any) -> Any:
-                if name != "my_app":
-                    real: Any = reactor
-                    return real.nameResolver.resolveHostName(receiver, name, *more, **named)
-                self.asked.callback(receiver)
-                return None
+        def resolve(name: str) -> "Deferred[list[str]]":
+            asked.append(name)
+            return found
 
         class Closing(Protocol):
             def dataReceived(self, data: bytes) -> None:
@@ -360,20 +418,18 @@ class NamesTests(TestCase):
 
         port = reactor.listenTCP(0, Factory.forProtocol(Closing), interface="127.0.0.1")  # type: ignore[attr-defined]
         self.addCleanup(port.stopListening)
-        resolver = SlowResolver()
         made = []
 
         def make() -> bytes:
             made.append(None)
             return b"{}"
 
-        agent = make_agent(resolver, 1)
+        agent = make_agent(reactor, 1, names=NameResolution(reactor, resolve))
         post = direct(agent, through_treq(make_http_client(agent), reactor))
         sender = WebhookSender(post, post, reactor, KEYRING)
         sending = sender.send(f"http://my_app:{port.getHost().port}/", make, 30.0, "job_1_0")
-        receiver = await resolver.asked
+        self.assertEqual(asked, ["my_app"])
         self.assertEqual(made, [])
-        receiver.addressResolved(IPv4Address("TCP", "127.0.0.1", 0))
-        receiver.resolutionComplete()
+        found.callback(["127.0.0.1"])
         self.assertEqual((await sending).status, 200)
         self.assertEqual(made, [None])

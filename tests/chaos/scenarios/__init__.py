@@ -2,10 +2,12 @@
 
 from tests.chaos.scenarios import (
     clock,
+    comebacks,
     database,
     failover,
     kills,
     limits,
+    names,
     network,
     patience,
     receivers,
@@ -25,6 +27,8 @@ SCENARIOS: dict[str, Scenario] = {
         *stops.ALL,
         *clock.ALL,
         *receivers.ALL,
+        *comebacks.ALL,
+        *names.ALL,
         *patience.ALL,
         *transactions.ALL,
     )
