@@ -6,6 +6,7 @@ from bench.adding import measure_adding
 from bench.drain import measure_drain, measure_steady
 from bench.figures import Samples
 from bench.footprint import measure_footprint, measure_memory
+from bench.held import measure_held
 from bench.latency import measure_latency, measure_latency_curve
 from bench.plan import Plan
 from bench.rig import Rig
@@ -16,6 +17,7 @@ MEASUREMENTS: dict[str, Callable[[Rig, Plan, Samples], None]] = {
     "drain": measure_drain,
     "steady": measure_steady,
     "latency": measure_latency,
+    "held": measure_held,
     "adding": measure_adding,
     "footprint": measure_footprint,
     "start": measure_start,

@@ -74,6 +74,7 @@ FULL = Plan(
         "drain",
         "steady",
         "latency",
+        "held",
         "adding",
         "footprint",
         "start",

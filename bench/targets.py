@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from bench.contestants import DAEMON, PER_QUEUE, TUNED
 from bench.figures import Samples
+from bench.held import DURATIONS, MISSED
 
 FLAT = 1.05
 """Memory is flat when it has not grown beyond this."""
@@ -38,6 +39,7 @@ def rows(samples: Samples) -> list[Row]:
         *_throughput(samples),
         _cpu(samples),
         *_latency(samples),
+        *_held(samples),
         _at_most(samples, "connections, sample configuration", "connections", 5, "{:.0f}"),
         _at_most(samples, "transactions a second when idle", "idle transactions", 2, "{:.2f}"),
         _at_most(samples, "CPU when idle, % of a core", "idle cpu", 0.5, "{:.2f}"),
@@ -91,6 +93,18 @@ def _latency(samples: Samples) -> Iterator[Row]:
     theirs = samples.median("latency p99", PER_QUEUE.name)
     limit = 10.0 if theirs is None else max(10.0, theirs / 2)
     yield _at_most(samples, "latency, 99th percentile, ms", "latency p99", limit, "{:.1f}")
+
+
+def _held(samples: Samples) -> Iterator[Row]:
+    """What cancelling, replacing and overtaking miss, in all rows no more than with `per-queue`, or one more."""
+    timed = [f"{figure} {milliseconds} ms" for figure in MISSED for milliseconds in DURATIONS]
+    for figure in (*timed, "slow", "stall"):
+        ours, theirs = samples.median(figure, DAEMON.name), samples.median(figure, PER_QUEUE.name)
+        what, target = f"jobs begun all the same: {figure}", "≤ those of `per-queue` + 1"
+        if ours is None or theirs is None:
+            yield Row(what, target, "", None)
+        else:
+            yield Row(what, target, f"{ours:.1f} / {theirs:.1f}", ours <= theirs + 1)
 
 
 def _flat(samples: Samples) -> Row:
