@@ -236,7 +236,9 @@ class QueuePoller(Service):
         """What should have begun and did not goes back at once, and what waits behind it: deliveries have become slow."""
         self._timer = None
         if self._held and self._late_in() <= 0:
-            self._window.stalled(self._clock.seconds())
+            now = self._clock.seconds()
+            if now - self._last_finish >= self._window.patience(self._claimer.takes):
+                self._window.stalled(now)
             self._hand_back_beyond(0)
         else:
             self._fill()  # arms the timer anew

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable
+from math import ceil
 
 CLAIMS = 2
 """Claims in whose time what is held should begin: so there is work while the next one is answered."""
@@ -14,6 +15,8 @@ LATEST = 0.75 * LONGEST
 FAST = 0.004
 """Seconds within which a receiver answers that is faster than claims are: without jobs in hand, it would wait for them
 most of the time. What a slower one loses by waiting is little."""
+FASTER = 2 / 3
+"""So is one that takes a smaller part than this of the time that a claim takes now."""
 SHORTEST = 0.0001
 """Seconds that a delivery takes at least."""
 SHARE = 0.1
@@ -22,6 +25,8 @@ WORTHWHILE = 0.05
 """Claims that take a smaller part of a delivery than this are waited for, and nothing is held."""
 RECENT = 16
 """Deliveries whose durations say how long the next ones will take."""
+USUAL = 0.75
+"""Of these: what is not much slower than the others by chance, because this process or the machine was busy."""
 ENOUGH = 6
 """As many of them are needed: a few may be short by chance."""
 LOST = 2
@@ -49,7 +54,7 @@ class Window:
         self._slots = slots
         self._recent: deque[float] = deque(maxlen=RECENT)
         self._average = 0.0
-        self._median = 0.0
+        self._usual = 0.0  # the average without the slowest
         self._stalled_at = 0.0
 
     def finished(self, now: float, begun: float) -> None:
@@ -57,7 +62,8 @@ class Window:
         if begun >= self._stalled_at:
             self._recent.append(now - begun)
             self._average = sum(self._recent) / len(self._recent)
-            self._median = sorted(self._recent)[len(self._recent) // 2]
+            usual = sorted(self._recent)[: ceil(USUAL * len(self._recent))]
+            self._usual = sum(usual) / len(usual)
 
     def stalled(self, now: float) -> None:
         """Deliveries that should have ended did not: what they and those before took says nothing about the next."""
@@ -77,8 +83,8 @@ class Window:
         """
         if len(self._recent) < ENOUGH or claim < WORTHWHILE * self._average:
             return 0, 0
-        if self._median < FAST or self._average < claim / CLAIMS:
-            pace = self._free(now, begun) / max(self._median, SHORTEST)
+        if self._usual < FAST or self._average < FASTER * claim:
+            pace = self._free(now, begun) / max(self._usual, SHORTEST)
             return min(MOST, int(pace * LONGEST)), min(MOST // 2, int(pace * min(EARLY * claim, LATEST)))
         due = self._due(now, min(LONGEST, CLAIMS * claim), begun)
         return due, due // 2
