@@ -6,12 +6,14 @@ from math import ceil
 
 CLAIMS = 2
 """Claims in whose time what is held should begin: so there is work while the next one is answered."""
-LONGEST = 0.025
-"""Seconds of work that may be held, at most. To who cancels a job, replaces it or adds a more urgent one, held jobs run."""
+FEWER = 0.025
+"""The same time of a fast receiver, in seconds, at least: claims in closer succession cost more than they are worth."""
+LONGEST = 0.05
+"""Seconds of work that may be held, at most, however long claims take. To who cancels a job, replaces it or adds a more urgent one, held jobs run."""
 EARLY = 1.5
 """It is time to claim when what is held lasts for this many claims: some take longer than others."""
-LATEST = 0.75 * LONGEST
-"""Seconds of what is held when it is time to claim, at most: a claim should bring something."""
+LATEST = 0.75
+"""Part of what may be held with which it is time to claim, at most: a claim should bring something."""
 FAST = 0.004
 """Seconds within which a receiver answers that is faster than claims are: without jobs in hand, it would wait for them
 most of the time. What a slower one loses by waiting is little."""
@@ -73,8 +75,8 @@ class Window:
     def ahead(self, now: float, claim: float, begun: Iterable[float]) -> tuple[int, int]:
         """How many jobs may be held, and with how many, or fewer, it is time to claim.
 
-        Of a fast receiver, what the slots get through in `LONGEST` seconds; more are claimed when what is left lasts
-        for no longer than a claim. Of another, as many as slots become free while `CLAIMS` claims are answered.
+        Of a fast receiver, what the slots get through meanwhile; more are claimed when what is left lasts for no longer
+        than a claim. Of another, as many as slots become free while `CLAIMS` claims are answered.
 
         Args:
             now: the present.
@@ -83,15 +85,19 @@ class Window:
         """
         if len(self._recent) < ENOUGH or claim < WORTHWHILE * self._average:
             return 0, 0
+        within = min(LONGEST, CLAIMS * claim)
         if self._usual < FAST or self._average < FASTER * claim:
             pace = self._free(now, begun) / max(self._usual, SHORTEST)
-            return min(MOST, int(pace * LONGEST)), min(MOST // 2, int(pace * min(EARLY * claim, LATEST)))
-        due = self._due(now, min(LONGEST, CLAIMS * claim), begun)
+            within = max(FEWER, within)
+            return min(MOST, int(pace * within)), min(
+                MOST // 2, int(pace * min(EARLY * claim, LATEST * within))
+            )
+        due = self._due(now, within, begun)
         return due, due // 2
 
     def patience(self, claim: float) -> float:
         """Seconds without a free slot after which what is held goes back."""
-        return max(SHORTEST_PATIENCE, PATIENCE * min(LONGEST, CLAIMS * claim))
+        return min(LONGEST, max(SHORTEST_PATIENCE, PATIENCE * CLAIMS * claim))
 
     def _free(self, now: float, begun: Iterable[float]) -> int:
         """Slots without those whose delivery is much slower than the others."""
