@@ -18,7 +18,8 @@ FAST = 0.004
 """Seconds within which a receiver answers that is faster than claims are: without jobs in hand, it would wait for them
 most of the time. What a slower one loses by waiting is little."""
 FASTER = 2 / 3
-"""So is one that takes a smaller part than this of the time that a claim takes now."""
+"""One that answers some requests so fast is fast too if it takes a smaller part than this of the time that a claim takes:
+then this process or the machine is busy, not the receiver."""
 SHORTEST = 0.0001
 """Seconds that a delivery takes at least."""
 SHARE = 0.1
@@ -86,7 +87,8 @@ class Window:
         if len(self._recent) < ENOUGH or claim < WORTHWHILE * self._average:
             return 0, 0
         within = min(LONGEST, CLAIMS * claim)
-        if self._usual < FAST or self._average < FASTER * claim:
+        quick = min(self._recent) < FAST and self._average < FASTER * claim
+        if quick or self._usual < FAST:
             pace = self._free(now, begun) / max(self._usual, SHORTEST)
             within = max(FEWER, within)
             return min(MOST, int(pace * within)), min(
