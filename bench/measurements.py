@@ -7,6 +7,7 @@ from bench.drain import measure_drain, measure_steady
 from bench.due import measure_due
 from bench.figures import Samples
 from bench.footprint import measure_footprint, measure_memory
+from bench.held import measure_held
 from bench.latency import measure_latency, measure_latency_curve
 from bench.plan import Plan
 from bench.rig import Rig
@@ -26,6 +27,7 @@ MEASUREMENTS: dict[str, Callable[[Rig, Plan, Samples], None]] = {
     "steady": measure_steady,
     "latency": measure_latency,
     "due": measure_due,
+    "held": measure_held,
     "adding": measure_adding,
     "senders": measure_senders,
     "footprint": measure_footprint,

@@ -85,6 +85,7 @@ FULL = Plan(
         "steady",
         "latency",
         "due",
+        "held",
         "adding",
         "senders",
         "footprint",

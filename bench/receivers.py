@@ -116,6 +116,18 @@ class Stamping(Receiver):
         """What it counted."""
         return int(self._get("/count"))
 
+    def last(self) -> int:
+        """The greatest number of the backlog so far."""
+        return int(self._get("/last"))
+
+    def forget(self) -> None:
+        """Begin a new backlog, of which nothing has come."""
+        self._get("/forget")
+
+    def delay(self, milliseconds: int) -> None:
+        """Answer what comes from now on that much later."""
+        self._get(f"/delay/{milliseconds}")
+
     def arrivals(self) -> dict[int, float]:
         """When each job came first, of those since the last call: its number, and seconds of the monotonic clock."""
         first: dict[int, float] = {}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bench.contestants import DAEMON, EVERYBODY
 from bench.figures import Samples
+from bench.held import DURATIONS
 from bench.plan import Plan
 from bench.senders import ADD_JOB
 from bench.targets import rows, table
@@ -33,6 +34,20 @@ _FORMS = {
     "latency p50 from the call": ("latency from the call, median, ms", "{:.1f}"),
     "latency p99 from the call": ("latency from the call, 99th percentile, ms", "{:.1f}"),
     "singly": ("transactions for each delivery, events one at a time", "{:.2f}"),
+    **{
+        f"{figure} {milliseconds} ms": (f"{what}, functions of {milliseconds} ms", form)
+        for figure, what, form in (
+            ("locked", "jobs locked, concurrency 10", "{:.0f}"),
+            ("held", "jobs locked that begin later", "{:.0f}"),
+            ("cancelled", "of 20 cancelled, begun all the same", "{:.1f}"),
+            ("replaced", "of 20 sent again, begun in the old version all the same", "{:.1f}"),
+            ("overtaken", "jobs that begin before one of higher priority that was stored earlier", "{:.0f}"),
+        )
+        for milliseconds in DURATIONS
+    },
+    "slow": ("the same of the last of three, concurrency 1, receiver becomes slow", "{:.0f}"),
+    "slow late": ("seconds until the first of the three begins", "{:.2f}"),
+    "stall": ("of 39 cancelled while the receiver stalls, begun all the same", "{:.0f}"),
     "adding": ("time of one `add_worker_job`, µs", "{:,.0f}"),
     "adding cpu": ("CPU of Postgres for it, µs", "{:,.0f}"),
     "adding wal": ("write-ahead log for it, bytes", "{:,.0f}"),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from bench.contestants import DAEMON, PER_QUEUE, TUNED
 from bench.figures import Samples
+from bench.held import DURATIONS, MISSED
 from bench.senders import ADD_JOB
 
 FLAT = 1.05
@@ -46,6 +47,7 @@ def rows(samples: Samples) -> list[Row]:
         _at_most(samples, "latency at 2,000 a second, p99, ms", "storm p99", 30, "{:.1f}"),
         *_senders(samples),
         _at_least(samples, "events a second stored in bulk", "bulk", 20_000),
+        *_held(samples),
         _at_most(samples, "connections, sample configuration", "connections", 5, "{:.0f}"),
         _at_most(samples, "transactions a second when idle", "idle transactions", 2, "{:.2f}"),
         _at_most(samples, "CPU when idle, % of a core", "idle cpu", 0.5, "{:.2f}"),
@@ -138,6 +140,18 @@ def _claim(samples: Samples) -> Row:
     if alone is None or beside is None:
         return Row(what, target, "", None)
     return Row(what, target, f"{beside:.2f} / {alone:.2f} ms = {beside / alone:.2f}", beside / alone <= 2)
+
+
+def _held(samples: Samples) -> Iterator[Row]:
+    """What cancelling, replacing and overtaking miss, in all rows no more than with `per-queue`, or one more."""
+    timed = [f"{figure} {milliseconds} ms" for figure in MISSED for milliseconds in DURATIONS]
+    for figure in (*timed, "slow", "stall"):
+        ours, theirs = samples.median(figure, DAEMON.name), samples.median(figure, PER_QUEUE.name)
+        what, target = f"jobs begun all the same: {figure}", "≤ those of `per-queue` + 1"
+        if ours is None or theirs is None:
+            yield Row(what, target, "", None)
+        else:
+            yield Row(what, target, f"{ours:.1f} / {theirs:.1f}", ours <= theirs + 1)
 
 
 def _flat(samples: Samples) -> Row:

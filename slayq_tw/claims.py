@@ -22,6 +22,11 @@ SECOND_SWEEP = 15.0
 LAST_SWEEP = 60.0
 """And for the last time: its statement may have arrived late, since TCP goes on sending (`tcp_user_timeout`)."""
 
+SMOOTHING = 0.1
+"""Weight of the newest claim in the average time that one takes."""
+LONGEST = 0.1
+"""Seconds that a claim counts at most in that average: one that met with a dead connection says nothing of the next."""
+
 LARGE = MAX_CLAIM // 8
 """Characters of payload from which on a claim may have been cut short: a character has four bytes at most, and JSON's
 text is longer than what Postgres counts of a compressed one."""
@@ -62,6 +67,9 @@ class Claimer:
         clock: IReactorTime, on monotonic time.
         behind: whether more results wait to be written than should. Nothing is claimed then: jobs that are put off end
             as fast as they are claimed, and would fill the memory.
+
+    Attributes:
+        takes: seconds from a claim to its answer, on average; 0 before the first.
     """
 
     log = Logger()
@@ -74,6 +82,7 @@ class Claimer:
         self._busy = False
         self._waiting: list[Deferred[None]] = []
         self._refreshed_at: float | None = None
+        self.takes = 0.0
         self._sweeps: list[float] = []  # monotonic times at which strays are due to be looked for
 
     def serve(self, queue: Queue) -> None:
@@ -116,7 +125,11 @@ class Claimer:
     async def _claim(self, requests: list[tuple[Sequence[str], int]]) -> list[list[Job]]:
         await self._refresh()
         await self._sweep()
-        return await self._store.claim(requests)
+        sent = self._clock.seconds()
+        claimed = await self._store.claim(requests)
+        taken = min(LONGEST, self._clock.seconds() - sent)
+        self.takes += (SMOOTHING if self.takes else 1.0) * (taken - self.takes)
+        return claimed
 
     async def _refresh(self) -> None:
         now = self._clock.seconds()

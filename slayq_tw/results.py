@@ -97,8 +97,9 @@ class ResultWriter:
         self._begin(failure.job)
 
     def released(self, job: Job) -> None:
-        """The job goes back unworked."""
+        """The job goes back unworked. Somebody may be waiting to cancel or replace it, or to take it."""
         self._released.append(job)
+        self._urgent = True
         self._begin(job)
 
     def deferred(self, deferral: Deferral) -> None:

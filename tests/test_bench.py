@@ -172,6 +172,14 @@ class TableTests(SynchronousTestCase):
         self.assertEqual(_row(samples, "serial lanes").measured, "45 / 100 = 0.52")
         self.assertEqual(_row(samples, "serial lanes").verdict, "pass")
 
+    def test_held(self) -> None:
+        """What is begun all the same: as many as with the peer, or one more."""
+        for ours, verdict in ((3.0, "pass"), (3.1, "FAIL")):
+            samples = Samples()
+            samples.record("replaced 5 ms", DAEMON.name, ours)
+            samples.record("replaced 5 ms", PER_QUEUE.name, 2.0)
+            self.assertEqual(_row(samples, "replaced 5 ms").verdict, verdict)
+
     def test_flat_memory(self) -> None:
         """A twentieth more at the end is flat."""
         for late, verdict in ((62.9, "pass"), (63.1, "FAIL")):

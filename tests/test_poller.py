@@ -1,6 +1,8 @@
 """`slayq_tw.poller`."""
 
-from itertools import islice
+from collections.abc import Callable
+from itertools import count, islice
+from random import Random
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -9,7 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from slayq_tw.errors import DatabaseUnavailable
 from slayq_tw.job import Job
-from slayq_tw.poller import AHEAD, MAX_AHEAD, POLL_INTERVAL, QueuePoller
+from slayq_tw.poller import POLL_INTERVAL, QueuePoller
+from slayq_tw.prefetch import MOST
 from tests.fakes import a_job
 
 
@@ -18,7 +21,10 @@ class OneAtATime:
 
     Attributes:
         limits: what was asked for, one for each statement.
+        takes: as Claimer's.
     """
+
+    takes = 0.003
 
     def __init__(self) -> None:
         self.limits: list[int] = []
@@ -80,6 +86,14 @@ class QueuePollerTests(SynchronousTestCase):
             lambda: self.sure,
         )
         self.poller.startService()
+
+    def tearDown(self) -> None:
+        """No timer outlives the queue."""
+        self.sure = True
+        self.poller.stopService()
+        self.poller.cut()
+        self.claimer.answer([])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def work(self, job: Job) -> Deferred[None] | None:
         """A delivery, handed back when it is cancelled, as JobWorker does it."""
@@ -186,20 +200,86 @@ class QueuePollerTests(SynchronousTestCase):
         self.assertEqual(self.poller.in_flight, 2)
 
     def test_claims_ahead_at_a_fast_pace(self) -> None:
-        """When deliveries take 10 ms, it asks for what two slots can begin within the next 100 ms as well."""
+        """When deliveries take 0.95 ms, it asks for what two slots can begin within the next 25 ms as well."""
         self.be_fast()
-        self.assertEqual(self.claims[-1], 2 + int(2 * AHEAD / 0.01))
+        self.assertEqual(self.claims[-1], 2 + 52)
+
+    def test_claims_before_it_runs_out(self) -> None:
+        """It asks again when what it holds lasts for no longer than 1.5 claims: with 9 jobs in hand, of 52."""
+        self.be_fast()
+        self.answer(*range(10, 64))
+        asked = len(self.claims)
+        for number in range(10, 52):
+            self.clock.advance(0.00095 / 2)
+            self.finish(number)
+        self.assertEqual(len(self.claims), asked)
+        self.clock.advance(0.00095 / 2)
+        self.finish(52)
+        self.assertEqual(self.claims[asked:], [43])
 
     def test_stalled_receiver(self) -> None:
-        """Jobs claimed ahead of a receiver that stops answering are handed back."""
+        """What is held goes back when no slot becomes free for 12 ms, four claims, and is asked for when one does."""
         self.be_fast()
         self.answer(11, 12, 13, 14)
-        self.clock.advance(POLL_INTERVAL)
-        self.answer()
+        self.clock.pump([0.011, 0.0])
         self.assertEqual(self.released, [])
-        self.clock.advance(POLL_INTERVAL)
-        self.assertEqual(self.released, [13, 14])
+        self.clock.pump([0.0011, 0.0])
+        self.assertEqual(sorted(self.released), [13, 14])
         self.assertEqual(self.poller.in_flight, 2)
+
+    def test_a_stalled_queue_forgets_its_pace(self) -> None:
+        """After a stall nothing is claimed ahead, until deliveries that began after it were fast again."""
+        self.be_fast()
+        self.answer(*range(11, 33))
+        self.clock.pump([0.02, 0.0])
+        self.assertEqual(self.released, list(range(13, 33)))
+        self.clock.advance(60.0)
+        self.finish(11)
+        self.assertEqual(self.claims[-1], 1)
+        for number in range(101, 107):
+            self.assertEqual(self.claims[-1], 1)
+            self.answer(number)
+            self.clock.advance(0.00095)
+            self.finish(number)
+        self.assertEqual(self.claims[-1], 1 + 26)  # the other slot is still occupied
+
+    def test_slots_that_become_free_too_slowly(self) -> None:
+        """It goes back after 100 ms in any case, though slots become free: others shall not wait behind it."""
+        self.be_fast()
+        self.answer(*range(11, 31))
+        for number in range(11, 21):
+            self.clock.pump([0.0099, 0.0])
+            self.assertEqual(self.released, [])
+            self.finish(number)
+        self.clock.pump([0.0011, 0.0])
+        self.assertEqual(self.released, list(range(23, 31)))
+
+    def test_busy_itself(self) -> None:
+        """Answers that were there, but not read before the time was up, count: the daemon was slow, not the receiver."""
+        self.be_fast()
+        self.answer(11, 12, 13)
+        self.clock.callLater(0.05, self.finish, 11)  # it was blocked until then, and runs its timers first
+        self.clock.advance(0.05)
+        self.assertEqual((self.released, self.poller.in_flight), ([], 2))
+
+    def test_more_urgent(self) -> None:
+        """What comes later with a higher priority begins before what is held."""
+        self.be_fast()
+        self.answer(11, 12, 13, 14)
+        self.poller.take([a_job(21, priority=-1), a_job(22), a_job(23, priority=1)], 3)
+        for number in (11, 12, 21, 13, 14, 22):
+            self.finish(number)
+        self.assertEqual(list(self.deliveries)[1:], [11, 12, 21, 13, 14, 22, 23])
+
+    def test_asked_while_it_has_no_room(self) -> None:
+        """An answer of none, given because all slots are busy, does not forget that something was announced."""
+        self.poller.wake()
+        self.answer(1)
+        self.answer(2)
+        self.assertEqual((self.poller.ask(), self.claims), (0, [2, 1]))
+        self.clock.advance(POLL_INTERVAL / 2)
+        self.finish(1)
+        self.assertEqual(self.claims, [2, 1, 1])
 
     def test_put_off(self) -> None:
         """Jobs that are put off take no slot, and those behind them begin."""
@@ -216,7 +296,7 @@ class QueuePollerTests(SynchronousTestCase):
         while jobs := list(islice(waiting, self.claims[-1])):
             self.answer(*jobs)
         self.assertEqual(self.claims[:5], [2, 4, 8, 16, 32])
-        self.assertEqual(max(self.claims), 2 + MAX_AHEAD)
+        self.assertEqual(max(self.claims), 2 + MOST)
         self.assertLess(len(self.claims), 32)
 
     def test_passed_over(self) -> None:
@@ -318,8 +398,72 @@ class QueuePollerTests(SynchronousTestCase):
         self.assertEqual((self.released, self.poller.in_flight), ([13], 2))
 
     def be_fast(self) -> None:
-        """Have one delivery take 10 ms, and the slots empty again, and asked for."""
-        self.answer(1)
-        self.clock.advance(0.01)
-        self.finish(1)
-        self.poller.wake()
+        """Have six deliveries take 0.95 ms each, and the slots empty again, and asked for."""
+        for number in (6, 5, 4, 3, 2, 1):
+            self.answer(number)
+            self.clock.advance(0.00095)
+            self.finish(number)
+            self.poller.wake()
+        self.deliveries = {1: self.deliveries[1]}
+
+
+class VariedDurationTests(SynchronousTestCase):
+    """A queue of ten slots beside a backlog without an end, whose deliveries differ in length; claims take 3 ms."""
+
+    CLAIM = 0.003
+
+    def run_for(self, seconds: float, duration: Callable[[], float]) -> tuple[int, int, int]:
+        """Have the queue work; the numbers of deliveries, of claims, and of jobs that were handed back."""
+        clock = Clock()
+        numbers, claims, released = count(), [], []
+        finished: list[int] = []
+
+        class Claims(OneAtATime):
+            takes = self.CLAIM
+
+            def wake(self) -> None:
+                before = len(self.limits)
+                super().wake()
+                if len(self.limits) > before:
+                    claims.append(self.limits[-1])
+                    clock.callLater(
+                        self.takes, lambda: self.answer([a_job(n) for n in islice(numbers, claims[-1])])
+                    )
+
+        def work(job: Job) -> Deferred[None]:
+            delivery: Deferred[None] = Deferred()
+            clock.callLater(duration(), lambda: finished.append(job.id) or delivery.callback(None))  # type: ignore[func-returns-value]
+            return delivery
+
+        poller = QueuePoller(["mail"], 10, Claims(), work, lambda job: released.append(job.id), clock)  # type: ignore[arg-type]
+        poller.startService()
+        for _ in range(round(seconds / 0.0005)):
+            clock.advance(0.0005)
+        return len(finished), len(claims), len(released)
+
+    def test_mixed(self) -> None:
+        """Of 1 ms and, one in a hundred, of 5 s: what is handed back is a small part of what is delivered."""
+        random = Random(4)
+        finished, _, released = self.run_for(30.0, lambda: 5.0 if random.random() < 0.01 else 0.001)
+        self.assertLess(released, 0.1 * finished)
+
+    def test_exponential(self) -> None:
+        """20 ms on average, by chance: slots wait for claims no more than they would without holding, and little goes back."""
+        random = Random(5)
+        finished, claims, released = self.run_for(10.0, lambda: random.expovariate(50))
+        self.assertGreater(finished, 0.85 * 5_000)
+        self.assertLess(released, 0.05 * finished)
+        self.assertLess(claims, finished)
+
+    def test_same_length(self) -> None:
+        """20 ms each: nothing goes back."""
+        finished, claims, released = self.run_for(10.0, lambda: 0.02)
+        self.assertGreater(finished, 0.85 * 5_000)
+        self.assertLess(released, 0.01 * finished)
+        self.assertLess(claims, 0.8 * finished)
+
+    def test_changing(self) -> None:
+        """Fast for a second, slow for a second: what is handed back is less than what two claims bring, each time."""
+        clock_of = iter(range(10**9))
+        finished, _, released = self.run_for(10.0, lambda: 0.001 if next(clock_of) % 5_000 < 4_900 else 0.2)
+        self.assertLess(released, 0.05 * finished)

@@ -95,6 +95,18 @@ class ResultWriterTests(SynchronousTestCase):
         self.store.answer({201, 202})
         self.assertEqual((self.writer.pending, self.freed), (0, 1))
 
+    def test_handed_back_at_once(self) -> None:
+        """A job that goes back unworked waits for no company: somebody may want to cancel it, and cannot until then."""
+        self.busy = True
+        self.writer.completed(a_job(1))
+        self.clock.advance(0)
+        self.assertEqual(self.store.asked(), [])
+        self.writer.released(a_job(2))
+        self.assertEqual(self.store.asked(), [("complete", [1])])
+        self.store.answer({1})
+        self.assertEqual(self.store.asked()[1:], [("release", [2])])
+        self.store.answer({2})
+
     def test_outage(self) -> None:
         """Through an outage results are kept, tried with a growing delay, and written when it is over."""
         self.writer.completed(a_job(1))
