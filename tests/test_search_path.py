@@ -32,12 +32,13 @@ SENDERS = {
 }  # fmt: skip
 """Where SQL may be sent from, by what sends it. The modules that are not Database's, Echo's or the client's do it in
 `Database.transaction`, whose first statement sets the path."""
-ALONE = ("_private_member", "_private_text")
+ALONE = ("_private_matches", "_private_member", "_private_text")
 """Functions of ours that run under the path of whoever adds a job: an index evaluates them."""
 CALLED_BY_OURS = {
     "_private_masked", "_private_unmasked", "_private_put", "_private_with_step", "_private_triple", "_private_target",
     "_private_memory_start", "_private_remember_for", "_private_forget", "_private_waiter", "_private_resume",
     "_private_announce", "_private_make_room", "_private_secure", "_private_name_keyless", "_private_small_bytes",
+    "_private_microseconds", "_private_moment", "_private_due_jobs", "_private_lane_heads", "_private_next_due",
 }  # fmt: skip
 """Functions without a path of their own that nobody but the owner may call: what calls them, ours, has one."""
 

@@ -294,6 +294,8 @@ DECLARE
     ARRAY[slayq._private_microseconds(stamps[1]), slayq._private_microseconds(stamps[2])];
   looks pg_catalog.bool[];  -- for each task, whether jobs are due that are in no lane
   lane_looks pg_catalog.bool[];  -- and in lanes
+  any_due pg_catalog.bool;
+  any_serial pg_catalog.bool;
   next_due pg_catalog.timestamptz;
   heads pg_catalog.int8[] := '{}';
   head_lanes pg_catalog.int4[] := '{}';
@@ -314,8 +316,10 @@ BEGIN
   next_lane := 0;
   SELECT pg_catalog.array_agg(coalesce(free.run_at <= moment, false)),
          pg_catalog.array_agg(coalesce(serial.run_at <= moment, false)),
+         coalesce(pg_catalog.bool_or(free.run_at <= moment OR serial.run_at <= moment), false),
+         coalesce(pg_catalog.bool_or(serial.run_at <= moment), false),
          least(pg_catalog.min(free.run_at), pg_catalog.min(serial.run_at))
-    INTO looks, lane_looks, next_due
+    INTO looks, lane_looks, any_due, any_serial, next_due
     FROM pg_catalog.unnest(tasks) AS asked (task)
     LEFT JOIN LATERAL (
          SELECT job.run_at
@@ -332,7 +336,7 @@ BEGIN
           ORDER BY job.run_at
           LIMIT 1) AS serial ON true;
 
-  IF true = ANY (lane_looks) THEN
+  IF any_serial THEN
     WITH found AS MATERIALIZED (
       SELECT asked.task, asked.grp, asked.lim, head.id, head.lane, head.priority, head.run_at, head.reached
         FROM ROWS FROM (pg_catalog.unnest(tasks), pg_catalog.unnest(groups), pg_catalog.unnest(limits),
@@ -363,7 +367,7 @@ BEGIN
               FOR UPDATE SKIP LOCKED) AS locked;
   END IF;
 
-  IF true = ANY (looks || lane_looks) THEN
+  IF any_due THEN
     WITH asked AS MATERIALIZED (
       SELECT task, grp, lim, look
         FROM ROWS FROM (pg_catalog.unnest(tasks), pg_catalog.unnest(groups), pg_catalog.unnest(limits),

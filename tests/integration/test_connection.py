@@ -224,12 +224,12 @@ class ClosingTests(ConnectionTestCase):
         database = Database(self.parameters, reactor, size=1)
         self.addCleanup(database.close)
         await database.open()
-        await database.query("CREATE TABLE t (n integer)")
+        await database.query("CREATE TABLE public.t (n integer)")
         (one,) = database._connections
         self.patch(one, "cursorFactory", Stubborn)
 
         async def broken(cursor: Cursor) -> None:
-            await cursor.execute("INSERT INTO t VALUES (1)")
+            await cursor.execute("INSERT INTO public.t VALUES (1)")
             raise ZeroDivisionError
 
         for refusal in (QueryCanceledError(), CancelledError()):
@@ -239,7 +239,7 @@ class ClosingTests(ConnectionTestCase):
             await until(lambda: one.alive, "reconnection")
             self.assertEqual(refusals, [])
             self.assertNotEqual(one.process_id, before)
-            self.assertEqual(await database.query("SELECT count(*) FROM t"), [(0,)])
+            self.assertEqual(await database.query("SELECT count(*) FROM public.t"), [(0,)])
 
     def test_on_asyncio(self) -> None:
         """All of this holds on the asyncio reactor as well, which keeps what it watches in another way."""

@@ -36,8 +36,12 @@ SELECT DISTINCT target.kind, target.name, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE
 """
 """Whatever anybody but the owner was granted on the two schemas and what is in them: kind, name, role."""
 
-INDEXED = {"slayq._private_member(json,text)", "slayq._private_text(json)"}
-"""What the index on the job table evaluates as whoever adds a job. Only usable with the schema's USAGE."""
+INDEXED = {
+    "slayq._private_matches(json)",
+    "slayq._private_member(json,text)",
+    "slayq._private_text(json)",
+}
+"""What indexes on the job table evaluate as whoever adds a job. Only usable with the schema's USAGE."""
 
 
 class DoorsTestCase(SynchronousTestCase):
@@ -88,7 +92,7 @@ class FreshTests(DoorsTestCase):
         self.assertEqual(self.held(*SUPABASE), [])
 
     def test_public(self) -> None:
-        """Everybody has nothing but Graphile Worker's own functions and two of ours, which nobody can reach."""
+        """Everybody has nothing but Graphile Worker's own functions and three of ours, which nobody can reach."""
         for kind, name, _ in self.held("PUBLIC"):
             self.assertEqual(kind, "f", name)
             self.assertTrue(name.startswith("graphile_worker.") or name in INDEXED, name)
@@ -147,7 +151,11 @@ class FreshTests(DoorsTestCase):
             "('pg_catalog', 'information_schema') ORDER BY 1"
         )
         pinned = '"search_path=pg_catalog, pg_temp"'
-        more = {"add_worker_job": ",enable_seqscan=off", "add_worker_jobs": ",enable_seqscan=off,jit=off"}
+        more = {
+            "add_worker_job": ",enable_seqscan=off",
+            "add_worker_jobs": ",enable_seqscan=off,jit=off",
+            "cancel_pending_tasks": ",enable_seqscan=off,enable_indexscan=off,jit=off",
+        }
         self.assertEqual(
             lending,
             [(f"public.{name}", True, f"{{{pinned}{more.get(name, '')}}}") for name in sorted(FUNCTIONS)],

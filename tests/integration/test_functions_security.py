@@ -48,6 +48,7 @@ class CatalogTests(ApplicationTestCase):
         more = {
             "add_worker_job": ["enable_seqscan=off"],
             "add_worker_jobs": ["enable_seqscan=off", "jit=off"],
+            "cancel_pending_tasks": ["enable_seqscan=off", "enable_indexscan=off", "jit=off"],
         }
         self.assertEqual(
             found,

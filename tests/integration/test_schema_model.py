@@ -124,11 +124,14 @@ class SideBySide(RuleBasedStateMachine):
             "worker": "pool-w",
             "max_bytes": 2**24,
             "max_payload": 2**24,
+            "after_lane": 0,
+            "steps": 2000,
+            "texts": True,
         }
         rows = []
         for cursor in self.cursors:
             cursor.execute(JOBS["claim_jobs"], parameters)
-            rows.append(sorted(cursor.fetchall()))
+            rows.append(sorted(row for row in cursor.fetchall() if row[0] is not None))
         self.claimed += zip(*rows, strict=True)  # type: ignore[arg-type]
 
     def end(self, pick: int, query: str, **more: list[Any]) -> None:
