@@ -288,7 +288,7 @@ def build(
         database, store.worker, reactor, lambda: store.held > 0 or claimer.misses_an_answer, wake, hand_back
     )
     pace = Pace(lambda: listener.hears, wake, reactor)
-    work = pace.following(worker.work)
+    work = upcoming.following(pace.following(worker.work))
     groups = [(queue.names, queue.concurrency) for queue in config.queues]
     pollers = [
         QueuePoller(names, concurrency, claimer, work, results.released, reactor, lambda: heartbeat.sure)

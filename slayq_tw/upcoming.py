@@ -4,11 +4,16 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+
+from slayq_tw.job import Job
 
 HORIZON = 1.5
 """Seconds ahead for which a timer is set: what is due later is told again by the claims that idle queues make anyway."""
 SPACING = 0.005
 """Seconds until such a look, at least: jobs that become due one after the other are found together."""
+SPACING_IN_VAIN = 0.25
+"""The same while whatever such looks find is put off: jobs for a receiver that is down come up a hundred times a second."""
 WALK = 2000
 """Serial lanes that one claim walks, at most (see `_private_lane_heads` in the migrations)."""
 WALK_PAUSE = 0.1
@@ -32,7 +37,20 @@ class Upcoming(Service):
         self._wake = wake
         self._clock = clock
         self._walk_at = 0.0
+        self._in_vain = False
         self._timer: Any = None
+
+    def following(
+        self, work: Callable[[Job], Deferred[None] | None]
+    ) -> Callable[[Job], Deferred[None] | None]:
+        """The same work; whether jobs are delivered or put off decides how close looks may follow each other."""
+
+        def followed(job: Job) -> Deferred[None] | None:
+            working = work(job)
+            self._in_vain = working is None
+            return working
+
+        return followed
 
     @property
     def steps(self) -> int:
@@ -66,7 +84,7 @@ class Upcoming(Service):
         """At the latest. A claim does not speak for the queues that it did not ask for, so no look is put off."""
         if not self.running:
             return
-        seconds = max(seconds, SPACING)
+        seconds = max(seconds, SPACING_IN_VAIN if self._in_vain else SPACING)
         if self._timer is None:
             self._timer = self._clock.callLater(seconds, self._look)
         elif self._timer.getTime() > self._clock.seconds() + seconds:

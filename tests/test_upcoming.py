@@ -1,9 +1,11 @@
 """`slayq_tw.upcoming`: when the queues are looked at next."""
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from slayq_tw.upcoming import Upcoming
+from tests.fakes import a_job
 
 
 class UpcomingTests(SynchronousTestCase):
@@ -39,6 +41,21 @@ class UpcomingTests(SynchronousTestCase):
         self.assertEqual(self.looks, [])
         self.clock.advance(0.005)
         self.assertEqual(self.looks, [100.005])
+
+    def test_in_vain(self) -> None:
+        """While jobs are only put off, looks are a quarter of a second apart; the first delivery ends that."""
+        ends: list[Deferred[None] | None] = [None, succeed(None)]
+        work = self.upcoming.following(lambda job: ends.pop(0))
+        self.assertIsNone(work(a_job(1)))
+        self.told(0.01)
+        self.clock.advance(0.24)
+        self.assertEqual(self.looks, [])
+        self.clock.advance(0.01)
+        self.assertEqual(self.looks, [100.25])
+        self.assertIsNotNone(work(a_job(2)))
+        self.told(0.01)
+        self.clock.advance(0.01)
+        self.assertEqual(self.looks, [100.25, 100.26])
 
     def test_far_away(self) -> None:
         """What is due later than the next usual looks needs no timer."""
