@@ -89,7 +89,8 @@ class Outage:
     def refused(self, member: Hashable, error: DatabaseError) -> None:
         """It could not be opened again."""
         reason = str(error)
-        self._down[member] = reason
+        self._down.pop(member, None)
+        self._down[member] = reason  # the newest comes last
         if self._all_down and not may_pass(error) and reason != self._hopeless:
             self._hopeless = reason
             self._say_unreachable(reason)
@@ -135,7 +136,9 @@ class Outage:
         if self._down and len(self._down) == len(self._members):
             if not self._all_down:
                 self._all_down = self._told = True
-                newest = self._hopeless = next(reversed(self._down.values()))
+                # What stands in the way now; a connection that has just been lost says nothing of that.
+                others = [reason for reason in self._down.values() if reason != self._reason]
+                newest = self._hopeless = others[-1] if others else self._reason
                 self._say_unreachable(newest if newest == self._reason else f"{self._reason}; now: {newest}")
         elif not self._told:
             self._say_lost()
