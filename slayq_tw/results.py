@@ -49,18 +49,19 @@ class ResultWriter:
     Args:
         store: writes.
         clock: IReactorTime.
-        lane_freed: called after jobs of serial lanes were written: the next in their lane can be claimed.
+        claimable: called when jobs can be claimed that could not before: after jobs of serial lanes were written, the next
+            of their lane; and what was handed back.
         busy: whether further results are to be expected soon.
     """
 
     log = Logger()
 
     def __init__(
-        self, store: JobStore, clock: Any, lane_freed: Callable[[], None], busy: Callable[[], bool]
+        self, store: JobStore, clock: Any, claimable: Callable[[], None], busy: Callable[[], bool]
     ) -> None:
         self._store = store
         self._clock = clock
-        self._lane_freed = lane_freed
+        self._claimable = claimable
         self._busy = busy
         self._urgent = False
         self._lingering = False
@@ -167,7 +168,7 @@ class ResultWriter:
 
     async def _write_some(self) -> None:
         """One batch of each kind. A batch is taken off its list only when it is written or set apart."""
-        lanes = False
+        claimable = bool(self._released)
         kinds: tuple[tuple[list[Any], Write, Callable[[Any], None]], ...] = (
             (self._failed, self._write_failures, self.failed),
             (self._completed, self._write_completed, self.completed),
@@ -179,9 +180,9 @@ class ResultWriter:
                 await self._write(batch, write, again)
                 del results[: len(batch)]
                 self._waiting -= len(batch)
-                lanes = lanes or any(_job_of(result).lane is not None for result in batch)
-        if lanes:
-            self._lane_freed()
+                claimable = claimable or any(_job_of(result).lane is not None for result in batch)
+        if claimable:
+            self._claimable()
 
     async def _write(self, batch: Sequence[Any], write: Write, again: Callable[[Any], None]) -> None:
         """Write a batch; if the database refuses it though it is there, write each result by itself."""

@@ -36,11 +36,11 @@ class ResultWriterTests(SynchronousTestCase):
         self.writer = ResultWriter(
             self.store,  # type: ignore[arg-type]
             self.clock,
-            self.lane_freed,
+            self.claimable,
             lambda: self.busy,
         )
 
-    def lane_freed(self) -> None:
+    def claimable(self) -> None:
         self.freed += 1
 
     def test_one_turn_is_one_batch(self) -> None:
@@ -196,6 +196,14 @@ class ResultWriterTests(SynchronousTestCase):
         self.writer.completed(a_job(2))
         self.clock.advance(0)
         self.store.answer({2})
+        self.assertEqual(self.freed, 1)
+
+    def test_handed_back(self) -> None:
+        """What was handed back can be claimed when that is written: a look before that has not found it."""
+        self.writer.released(a_job(1))
+        self.clock.advance(0)
+        self.assertEqual(self.freed, 0)
+        self.store.answer({1})
         self.assertEqual(self.freed, 1)
 
     def test_put_off(self) -> None:
