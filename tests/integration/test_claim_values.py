@@ -4,7 +4,6 @@ import random
 from typing import Any
 
 import psycopg2
-from psycopg2 import sql
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
@@ -133,34 +132,17 @@ class BytesTests(TestCase):
         return Deferred.fromCoroutine(self.connect())
 
     async def connect(self) -> None:
-        template = empty_database(self)
-        name = parse(template)[0]["dbname"]
-        admin = psycopg2.connect(template)
-        admin.autocommit = True
-        ascii_name = f"{name}_ascii"
-        with admin.cursor() as cursor:
-            cursor.execute(
-                sql.SQL(
-                    "CREATE DATABASE {} TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'"
-                ).format(sql.Identifier(ascii_name))
-            )
-        self.addCleanup(admin.close)
-        self.addCleanup(self.drop, admin, ascii_name)
-        url = template.replace(name, ascii_name) + "?client_encoding=UTF8"
+        url = empty_database(self, "SQL_ASCII")
         bring_up_to_date(url)
         self.database = Database(parse(url)[0], reactor)
         self.addCleanup(self.database.close)
         await self.database.open()
         self.store = JobStore(self.database, ["mail"])
         await self.store.register()
-        self.admin = psycopg2.connect(url.partition("?")[0])
+        self.admin = psycopg2.connect(url)
         self.admin.autocommit = True
         self.addCleanup(self.admin.close)
         self.sql(f"INSERT INTO slayq._private_daemons (worker) VALUES ('{self.store.worker}')".encode())
-
-    def drop(self, admin: Any, name: str) -> None:
-        with admin.cursor() as cursor:
-            cursor.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def sql(self, statement: bytes) -> list[tuple[Any, ...]]:
         with self.admin.cursor() as cursor:

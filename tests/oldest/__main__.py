@@ -19,8 +19,13 @@ FOLDER = Path(__file__).resolve().parent
 PATIENCE = 180.0
 """Seconds for the package to be installed."""
 TESTS = (
+    "test_announcements",
     "test_claim_bytes",
+    "test_claim_races",
+    "test_claim_values",
     "test_functions_add_worker_job",
+    "test_functions_bulk",
+    "test_functions_cancel",
     "test_functions_events",
     "test_functions_invocations",
     "test_functions_payload",
