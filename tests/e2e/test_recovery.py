@@ -63,6 +63,11 @@ class RecoveryTests(EndToEndCase):
         await self.receiver.wait_for(300)
         first.signal("STOP")
         begun = time.monotonic()
+        await after(1.0)  # for a claim of its that was under way
+        locked = self.sql(
+            "SELECT locked_by, (payload -> 'data' ->> 'n')::integer FROM graphile_worker._private_jobs"
+            " WHERE locked_by IS NOT NULL"
+        )
         said = await second.wait_for_line("its heartbeat has stood still for 10 s", patience=20)
         await until(lambda: self.jobs() == [], "end")
         self.assertLess(time.monotonic() - begun, 15.0)
@@ -77,7 +82,12 @@ class RecoveryTests(EndToEndCase):
         self.assertEqual(await first.stop(), 0)
         self.assertEqual(await second.stop(), 0)
         # What had begun, and of which nothing had been written yet when it was suspended, goes out now: it is under way.
-        self.assertLessEqual(len(self.receiver.seen()) - len(delivered), CONCURRENCY)
+        late = [record["body"]["data"]["n"] for record in self.receiver.seen()[len(delivered) :]]
+        self.assertLessEqual(len(late), CONCURRENCY)
+        self.assertEqual(len(set(late)), len(late))
+        held = {n for worker, n in locked if f" {worker} is dead" in said}
+        self.assertEqual(len(held), int(match[1]))
+        self.assertLessEqual(set(late), held)
         self.assertEqual(self.jobs(), [])
         self.assertEqual(self.sql("SELECT * FROM slayq._private_daemons"), [])
 
