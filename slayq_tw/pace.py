@@ -70,9 +70,8 @@ class Pace(Service):
     def thinned(self) -> None:
         """A job was announced, and others may have been stored that are not."""
         self._thinned_at = self._clock.seconds()
-        if (
-            self._timer is not None
-        ):  # a look that this puts off is made up for by that at the announcement itself
+        if self._timer is not None:
+            # A look that this puts off is made up for by that at the announcement itself.
             self._timer.reset(AGAIN)
             self._looks_again = True
 

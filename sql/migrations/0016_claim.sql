@@ -252,6 +252,8 @@ BEGIN
 END
 $$;
 
+DROP FUNCTION slayq._private_claim_jobs(integer[], integer[], integer[], text, bigint, bigint);
+
 -- Take due jobs for several groups of tasks at once: at most `limits[n]` for the group of `tasks[n]`, by priority and
 -- run_at, and at most one for each serial lane; until the payloads have `max_bytes`, and then only what fits into an
 -- equal share of that for each group, so that one queue's large payloads leave the others theirs. A payload of more
@@ -269,8 +271,6 @@ $$;
 -- by nobody. So the claim holds on to the row until it is committed, after it has taken jobs: either recovery waits for
 -- it and sees them, or the claim sees that the row is gone, and takes nothing. A beat does not mind a key-share lock. A
 -- claim that finds nothing writes nothing, and takes none.
-DROP FUNCTION slayq._private_claim_jobs(integer[], integer[], integer[], text, bigint, bigint);
-
 CREATE FUNCTION slayq._private_claim_jobs(
   tasks integer[], groups integer[], limits integer[], worker text, max_bytes bigint, max_payload bigint,
   after_lane integer, steps integer)
